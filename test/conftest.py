@@ -1,0 +1,54 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Fixtures shared by all floors: small models with random weights, and where the real data lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+needs_shared_data = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no development data at {SHARED}")
+
+
+def random_model(folder: Path, method: str, **options: Any) -> Path:
+    """A model folder with random weights and 5 classes, exported as trained ones are."""
+    torch = pytest.importorskip("torch")
+    from vss_ros.assemble import build_stages, plan_for
+    from vss_ros.core.method import Host
+    from vss_ros.runtimes.export import export_model
+
+    torch.manual_seed(0)
+    plan = plan_for(method, options)
+    stages = build_stages(method, plan, "erfnet", 5, mean=(0.4, 0.4, 0.4), std=(0.3, 0.3, 0.3))
+    card = {
+        "name": folder.name,
+        "summary": "Random weights, for tests.",
+        "method": method,
+        "options": options,
+        "host": {"name": "erfnet", "feature_channels": 128, "stride": 8},
+        "labels": ["sky", "building", "pole", "road", "car"],
+        "palette": [[10 * n, 20 * n, 30 * n] for n in range(1, 6)],
+        "input_size": [64, 96],
+        "mean": [0.4, 0.4, 0.4],
+        "std": [0.3, 0.3, 0.3],
+        "licence": "Apache-2.0",
+    }
+    export_model(stages.eval(), plan, Host("erfnet", 128, 8), card, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lmanet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LMANet with random weights, 3 slots and a window of 5 cells."""
+    return random_model(tmp_path_factory.mktemp("models") / "tiny_lmanet", "lmanet", slots=3, window=5)
+
+
+@pytest.fixture(scope="session")
+def single_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The single-frame method with random weights."""
+    return random_model(tmp_path_factory.mktemp("models") / "tiny_single", "single")

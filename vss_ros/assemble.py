@@ -1,0 +1,184 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The only place where names become objects: a model's name and settings become a segmenter."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import vss_ros.methods
+from vss_ros.core.card import ModelCard
+from vss_ros.core.config import Settings, parse_size
+from vss_ros.core.errors import BackendError, CardError, ConfigError
+from vss_ros.core.method import Runtime, TemporalMethod
+from vss_ros.core.prepare import Resize
+from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
+from vss_ros.core.share import share_folder
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model: one runtime for all streams, a memory for each."""
+
+    card: ModelCard
+    plan: TemporalMethod
+    runtime: Runtime
+    options: StreamOptions
+    resize: Resize
+
+    def stream(self) -> StreamSegmenter:
+        """A segmenter with an empty memory of its own."""
+        return StreamSegmenter(self.plan, self.card.host, self.runtime, self.options, resize=self.resize)
+
+
+def load_settings(path: str | Path | None = None, values: Mapping[str, Any] | None = None) -> Settings:
+    """Defaults, then a YAML file, then `values`.
+
+    Raises:
+        ConfigError: no such file, not a mapping, unknown keys or bad values.
+    """
+    settings = Settings()
+    if path is not None:
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"a YAML file of settings was wanted at {path}: {error}") from error
+        if not isinstance(content, dict):
+            raise ConfigError(
+                f"{path} wants groups of settings such as 'memory: {{slots: 4}}', got {type(content).__name__}"
+            )
+        settings = settings.with_values(content)
+    return settings.with_values(values or {})
+
+
+def model_folders() -> list[Path]:
+    """Folders of the models that are installed, by name."""
+    return sorted(path.parent for path in share_folder("models").glob("*/card.yaml"))
+
+
+def load_card(name: str | Path) -> ModelCard:
+    """The card of a model by name, or by the path of its folder.
+
+    Raises:
+        CardError: no such model, or a card that is damaged.
+    """
+    folder = Path(name) if (Path(name) / "card.yaml").is_file() else share_folder("models") / str(name)
+    path = folder / "card.yaml"
+    if not path.is_file():
+        known = [f.name for f in model_folders()]
+        near = difflib.get_close_matches(str(name), known, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"installed are {', '.join(known) or 'none'}"
+        raise CardError(f"a model folder with card.yaml was wanted for '{name}', none is there; {hint}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CardError(f"{path} cannot be read: {error}; copy the model folder again") from error
+    if not isinstance(values, dict):
+        raise CardError(f"{path} wants a mapping, got {type(values).__name__}; copy the model folder again")
+    return ModelCard.from_mapping(values, folder)
+
+
+def methods() -> dict[str, type]:
+    """The plans that lie under `methods/`, by folder name; a new method is a new folder."""
+    names = [found.name for found in pkgutil.iter_modules(vss_ros.methods.__path__) if found.ispkg]
+    return {name: importlib.import_module(f"vss_ros.methods.{name}.plan").PLAN for name in sorted(names)}
+
+
+def plan_for(method: str, options: Mapping[str, Any]) -> TemporalMethod:
+    """The plan of a method with its options.
+
+    Raises:
+        CardError: no such method, or options that it does not have.
+    """
+    known = methods()
+    if method not in known:
+        raise CardError(f"a method of {', '.join(known)} was wanted, got '{method}'")
+    try:
+        plan: TemporalMethod = known[method](**options)
+    except TypeError as error:
+        raise CardError(f"method '{method}' does not take {dict(options)}: {error}") from error
+    return plan
+
+
+def _with_memory(plan: TemporalMethod, settings: Settings) -> TemporalMethod:
+    """The plan with the user's slots and window where it has them; they may differ from training's."""
+    wanted = {"slots": settings.memory.slots, "window": settings.memory.window}
+    changes: dict[str, Any] = {name: value for name, value in wanted.items() if value >= 0 and hasattr(plan, name)}
+    return replace(plan, **changes) if changes else plan  # type: ignore[type-var]
+
+
+def load_model(settings: Settings) -> Model:
+    """Card, plan, runtime and options of the model that `settings` names.
+
+    Raises:
+        CardError: the model folder cannot be used.
+        BackendError: the backend cannot.
+    """
+    card = load_card(settings.model.name)
+    plan = _with_memory(plan_for(card.method, card.options), settings)
+    return Model(card, plan, _runtime(card, plan, settings), stream_options(card, settings), _resizer())
+
+
+def stream_options(card: ModelCard, settings: Settings) -> StreamOptions:
+    """The part of the settings that a stream needs."""
+    wanted = parse_size(settings.model.input_size, "model.input_size", ("auto", "model"))
+    fixed = card.input_size if wanted == "model" else None if wanted == "auto" else wanted
+    if fixed is not None and (fixed[0] % card.host.stride or fixed[1] % card.host.stride):
+        raise ConfigError(f"model.input_size wants multiples of {card.host.stride}, got {settings.model.input_size}")
+    size = parse_size(settings.output.size, "output.size", ("camera", "model"))
+    return StreamOptions(
+        model_size=card.input_size,
+        input_size=fixed,  # type: ignore[arg-type]
+        output_size=None if size == "camera" else size,
+        max_gap_s=settings.memory.max_gap_s,
+        confidence_min=settings.confidence.min,
+    )
+
+
+def _runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) -> Runtime:
+    stages = plan.stages(card.host)
+    if settings.runtime.backend == "torch":
+        return _torch_runtime(card, plan, settings)
+    from vss_ros.runtimes.onnx import OnnxRuntime
+
+    return OnnxRuntime(card, stages, threads=settings.runtime.threads)
+
+
+def _torch_runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) -> Runtime:
+    try:
+        import torch
+
+        from vss_ros.runtimes.export import load_weights
+        from vss_ros.runtimes.torch import TorchRuntime
+    except ImportError as error:
+        raise BackendError(f"backend 'torch' wants torch and onnx: {error}; use runtime.backend onnx") from error
+    if settings.runtime.threads:
+        torch.set_num_threads(settings.runtime.threads)
+    stages = build_stages(card.method, plan, card.host.name, len(card.labels), mean=card.mean, std=card.std)
+    load_weights(stages, card)
+    return TorchRuntime(stages, plan.stages(card.host), device="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def build_stages(method: str, plan: TemporalMethod, net: str, classes: int, **statistics: Any) -> Any:
+    """A method's modules (`nn.ModuleDict` by stage) on a fresh net; needs torch."""
+    from vss_ros.nets import NETS
+
+    if net not in NETS:
+        raise CardError(f"a net of {', '.join(NETS)} was wanted, got '{net}'")
+    modules = importlib.import_module(f"vss_ros.methods.{method}.modules")
+    return modules.build_stages(plan, NETS[net](classes), **statistics)
+
+
+def _resizer() -> Resize:
+    from vss_ros.data.resize import resize
+
+    return resize

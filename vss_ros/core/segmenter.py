@@ -1,0 +1,171 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""One object per stream with one verb: a Frame goes in, a Segmentation comes out."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from vss_ros.core.frame import UNLABELLED, Frame, Segmentation
+from vss_ros.core.memory import MemoryBank
+from vss_ros.core.method import Host, Outputs, Runtime, StepInput, TemporalMethod
+from vss_ros.core.prepare import Resize, Size, like, nearest, needs_resizing
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """How a stream is treated; each value is described in `core/config.py`.
+
+    Attributes:
+        model_size: `(height, width)` px the model is meant for.
+        input_size: fixed `(height, width)` px to run at, or None to keep the camera's aspect ratio.
+        output_size: `(height, width)` px to publish at, None for the camera's size, `model` for the model's.
+        max_gap_s: longest pause between frames that the memory survives.
+        confidence_min: labels below this probability become unlabelled, 0..1.
+    """
+
+    model_size: Size
+    input_size: Size | None = None
+    output_size: Size | str | None = None
+    max_gap_s: float = 0.5
+    confidence_min: float = 0.0
+
+
+class StreamSegmenter:
+    """Segments the frames of one stream in order, remembering what the method's plan asks to remember.
+
+    Args:
+        plan: the method.
+        host: the network it stands on.
+        runtime: runs the stages; may be shared by many segmenters, the memory is this one's own.
+        options: sizes, reset rule and confidence threshold.
+        resize: makes pictures fit the model; without one only pictures of the right size are taken.
+    """
+
+    def __init__(
+        self,
+        plan: TemporalMethod,
+        host: Host,
+        runtime: Runtime,
+        options: StreamOptions,
+        *,
+        resize: Resize = needs_resizing,
+    ) -> None:
+        self.options = options
+        self.resets: Counter[str] = Counter()
+        self._plan, self._host, self._runtime, self._resize = plan, host, runtime, resize
+        self._memory: dict[str, MemoryBank] = {}
+        self._input: Size | None = None
+        self._last: Frame | None = None
+        self._pending_reset: str | None = None
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes held by this stream's memory."""
+        return sum(bank.bytes for bank in self._memory.values())
+
+    def reset(self, reason: str = "request") -> None:
+        """Forget the past before the next frame; `reason` is counted and reported with that frame."""
+        self._pending_reset = reason
+
+    def __call__(self, frame: Frame) -> Segmentation:
+        """Segment one frame.
+
+        Raises:
+            FrameError: the frame cannot be segmented; memory and clock stay as they were, the next frame is welcome.
+        """
+        started = perf_counter()
+        size = self.options.input_size or like(frame.size, self.options.model_size, self._host.stride)
+        image = np.ascontiguousarray(self._resize(frame.image, size))
+        reset = self._forget_if_needed(frame, size)
+        remembered = sum(len(bank.read()) for bank in self._memory.values())
+        prepared = perf_counter()
+
+        clock = _Clock(self._runtime)
+        outputs = self._plan.step(StepInput(self._runtime.upload(image)), self._memory, clock.run, clock.attend)
+        labels = self._runtime.download(outputs["labels"])
+        confidence = self._runtime.download(outputs["confidence"])
+        inferred = perf_counter()
+
+        if self.options.confidence_min > 0:
+            labels = np.where(confidence < self.options.confidence_min * 255, np.uint8(UNLABELLED), labels)
+        target = size if self.options.output_size == "model" else self.options.output_size or frame.size
+        assert not isinstance(target, str), "output_size is a size, None or 'model'"
+        # a segmentation is the caller's to keep: runtimes reuse their output buffers
+        labels, confidence = (_owned(nearest(x, target), x) for x in (labels, confidence))
+        self._last = frame
+        finished = perf_counter()
+        parts = {"prepare": prepared - started, **clock.parts, "infer": inferred - prepared}
+        parts |= {"finish": finished - inferred, "total": finished - started}
+        return Segmentation(
+            stamp_ns=frame.stamp_ns,
+            labels=labels,
+            confidence=confidence,
+            stream=frame.stream,
+            frame_id=frame.frame_id,
+            times_ms={name: 1e3 * seconds for name, seconds in parts.items()},
+            remembered=remembered,
+            reset=reset,
+        )
+
+    def _forget_if_needed(self, frame: Frame, size: Size) -> str | None:
+        """Clear or allocate the memory; the reason why it was cleared, or None (also for a stream's first frame)."""
+        reason = self._pending_reset or self._reason_to_forget(frame)
+        self._pending_reset = None
+        if size != self._input:
+            empty = self._runtime.empty
+            self._memory = {bank.name: MemoryBank(bank, *size, empty) for bank in self._plan.banks(self._host)}
+            self._input = size
+        elif reason is not None:
+            for bank in self._memory.values():
+                bank.clear()
+        if reason is not None:
+            self.resets[reason] += 1
+            log.info("memory of stream '%s' cleared: %s", frame.stream, reason)
+        return reason
+
+    def _reason_to_forget(self, frame: Frame) -> str | None:
+        last = self._last
+        if last is None:
+            return None
+        gap_s = (frame.stamp_ns - last.stamp_ns) / 1e9
+        if gap_s < 0:
+            return "stamp went back"
+        if gap_s > self.options.max_gap_s:
+            return "gap"
+        if frame.size != last.size:
+            return "size changed"
+        return "frame_id changed" if frame.frame_id != last.frame_id else None
+
+
+class _Clock:
+    """A runtime whose calls are timed by stage; `attend` is the read of the memory."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.parts: dict[str, float] = {}
+
+    def run(self, stage: str, /, **inputs: Any) -> Outputs:
+        started = perf_counter()
+        outputs = self._runtime.run(stage, **inputs)
+        self.parts[stage] = self.parts.get(stage, 0.0) + perf_counter() - started
+        return outputs
+
+    def attend(self, *args: Any, **kwargs: Any) -> Any:
+        started = perf_counter()
+        seen = self._runtime.attend(*args, **kwargs)
+        self.parts["attend"] = self.parts.get("attend", 0.0) + perf_counter() - started
+        return seen
+
+
+def _owned(result: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return result.copy() if result is source else result

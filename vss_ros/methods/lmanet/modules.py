@@ -1,0 +1,85 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""LMANet's networks: projections of the encoder's features, and the gated fusion with what was read.
+
+Source: Paul et al., IROS 2021, section III and the ERFNet variant of the appendix. Tensors at the seam to the
+read are channels-last `(B, h, w, heads, channels)`, because the kernel reads the ring in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vss_ros.methods.lmanet.plan import LMANet
+from vss_ros.nets.stages import Decode, Encode, HostNet
+
+_EPS = 1e-3
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """`(B, C, h, w)` to `(B, h, w, 1, C)`: one head."""
+    return x.permute(0, 2, 3, 1).unsqueeze(3)
+
+
+class EncodeAndProject(Encode):
+    """The host's encoder, and query, key and values of its raw features by one 3x3 convolution each."""
+
+    def __init__(
+        self, encoder: nn.Module, mean: Sequence[float], std: Sequence[float], plan: LMANet, channels: int
+    ) -> None:
+        super().__init__(encoder, mean, std)
+        self.key_query = nn.Conv2d(channels, plan.key_channels, 3, padding=1)
+        self.key_memory = nn.Conv2d(channels, plan.key_channels, 3, padding=1)
+        self.key_memory.load_state_dict(self.key_query.state_dict())  # equal at first: like finds like from the start
+        self.value_query = nn.Conv2d(channels, plan.value_channels, 3, padding=1)
+        self.value_memory = nn.Conv2d(channels, plan.value_channels, 3, padding=1)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        features = self.features(image)
+        return {
+            "features": features,
+            "query": _channels_last(self.key_query(features)),
+            "own_value": self.value_query(features),
+            "key": _channels_last(self.key_memory(features)),
+            "value": _channels_last(self.value_memory(features)),
+        }
+
+
+class Fuse(nn.Module):
+    """Gated sum of the frame's own value and of what it saw in memory, back to the encoder's width."""
+
+    def __init__(self, value_channels: int, feature_channels: int, *, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.norm_own = nn.BatchNorm2d(value_channels, eps=_EPS)
+        self.norm_seen = nn.BatchNorm2d(value_channels, eps=_EPS)
+        self.dropout = nn.Dropout2d(dropout)
+        self.expand_own = nn.Conv2d(value_channels, feature_channels, 3, padding=1)
+        self.expand_seen = nn.Conv2d(value_channels, feature_channels, 3, padding=1)
+        self.gate_own = nn.Conv2d(2 * value_channels, feature_channels, 3, padding=1)
+        self.gate_seen = nn.Conv2d(2 * value_channels, feature_channels, 3, padding=1)
+        self.norm = nn.BatchNorm2d(feature_channels, eps=_EPS)
+
+    def forward(self, own_value: Tensor, seen: Tensor) -> dict[str, Tensor]:
+        own = F.relu(self.dropout(self.norm_own(own_value)))
+        seen = F.relu(self.dropout(self.norm_seen(seen.squeeze(3).permute(0, 3, 1, 2))))
+        both = torch.cat([own, seen], dim=1)
+        fused = self.expand_own(own) * self.gate_own(both).sigmoid()
+        fused = fused + self.expand_seen(seen) * self.gate_seen(both).sigmoid()
+        return {"features": F.relu(self.norm(fused))}
+
+
+def build_stages(plan: LMANet, net: HostNet, *, mean: Sequence[float], std: Sequence[float]) -> nn.ModuleDict:
+    """`encode`, `fuse` and `decode` of LMANet on `net`."""
+    channels = net.feature_channels
+    return nn.ModuleDict(
+        {
+            "encode": EncodeAndProject(net.encoder, mean, std, plan, channels),
+            "fuse": Fuse(plan.value_channels, channels),
+            "decode": Decode(net.decoder),
+        }
+    )
