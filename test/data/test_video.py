@@ -1,0 +1,107 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+import av
+import numpy as np
+import pytest
+
+from test.conftest import SHARED, needs_shared_data
+from vss_ros.core.errors import DataError
+from vss_ros.data.video import VideoSource, VideoWriter
+
+
+def picture(i, size=(48, 64)):
+    """A smooth picture that brightens with i and has a red left half."""
+    image = np.full((*size, 3), 40 + 10 * i, np.uint8)
+    image[:, : size[1] // 2, 0] = 220
+    return image
+
+
+def write(path, count=12, size=(48, 64), fps=15.0):
+    with VideoWriter(path, fps=fps) as out:
+        for i in range(count):
+            out.write(picture(i, size))
+    return path
+
+
+def test_what_is_written_comes_back_in_order(tmp_path):
+    source = VideoSource(write(tmp_path / "a.mp4"))
+    frames = list(source)
+    assert len(source) == len(frames) == 12 and source.skipped == {}
+    for i, frame in enumerate(frames):
+        assert frame.stamp_ns == pytest.approx(i * 1e9 / 15, abs=1e5)
+        assert np.abs(frame.image.astype(int) - picture(i)).mean() < 6
+    assert frames[0].image[20, 10, 0] > 190 and frames[0].stream == "a.mp4"
+
+
+@pytest.mark.parametrize("size", [(47, 64), (48, 63), (47, 63)])
+def test_odd_sizes_are_padded(tmp_path, size):
+    (frame, *_) = VideoSource(write(tmp_path / "a.mp4", 2, size))
+    assert frame.size == (48, 64)
+    assert np.abs(frame.image[: size[0], : size[1]].astype(int) - picture(0, size)).mean() < 6
+
+
+def test_it_is_h264_in_yuv420p_at_the_rate(tmp_path):
+    with av.open(str(write(tmp_path / "a.mp4", fps=29.97))) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
+        assert float(stream.average_rate) == pytest.approx(29.97, rel=1e-3)
+
+
+def test_a_file_cut_in_its_head_or_no_video_is_refused(tmp_path):
+    whole = write(tmp_path / "a.mp4").read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"text" * 100):
+        (tmp_path / "cut.mp4").write_bytes(content)
+        with pytest.raises(DataError, match="cannot be read as a video"):
+            VideoSource(tmp_path / "cut.mp4")
+    with pytest.raises(DataError, match="but there is none"):
+        VideoSource(tmp_path / "none.mp4")
+
+
+def test_a_file_cut_in_its_data_gives_its_frames_then_an_error(tmp_path):
+    path = tmp_path / "fast.mp4"
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), np.uint8)
+        for image in noise:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 6 // 10])
+    source, read = VideoSource(path), 0
+    with pytest.raises(DataError, match=r"breaks off after \d+ of 30 frames"):
+        for _ in source:
+            read += 1
+    assert 5 < read < 25 and len(source) == 30
+
+
+def test_sound_alone_is_no_video(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    with pytest.raises(DataError, match="video stream, but has none"):
+        VideoSource(tmp_path / "a.mp4")
+
+
+def test_the_writer_refuses_what_is_no_picture_of_its_size(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4") as out:
+        out.write(picture(0))
+        with pytest.raises(DataError, match=r"size \(48, 64\).*got \(48, 66\)"):
+            out.write(picture(0, (48, 66)))
+        with pytest.raises(DataError, match=r"\(H, W, 3\) uint8 RGB"):
+            out.write(np.zeros((48, 64), np.uint8))
+    with pytest.raises(DataError, match="no video can be created"), VideoWriter(tmp_path / "no" / "a.mp4"):
+        pass
+    with pytest.raises(DataError, match="fps > 0"):
+        VideoWriter(tmp_path / "a.mp4", fps=0)
+
+
+@needs_shared_data
+def test_a_real_clip():
+    source = VideoSource(SHARED / "clips" / "udacity_highway" / "vehicle_test_video.mp4")
+    frames = list(source)
+    assert len(frames) == len(source) == 38 and frames[0].size == (720, 1280)
+    assert frames[1].stamp_ns - frames[0].stamp_ns == 40_000_000

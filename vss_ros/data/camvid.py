@@ -1,0 +1,148 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""CamVid with SegNet's 11 classes at 480x360: single labelled frames, and the only labelled part at video rate.
+
+The folder holds `<split>/images/*.jpg`, `<split>/labels/*.png` (indexed, 11 = void) and `sequences.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from vss_ros.core.errors import DataError
+from vss_ros.core.frame import UNLABELLED, Frame, UInt8Array
+from vss_ros.data.labels import LabelSet, load_labels
+
+_VOID = 11
+_LAYOUT = "<split>/images/*.jpg and <split>/labels/*.png"
+
+
+def camvid_labels() -> LabelSet:
+    """The 11 classes, from `config/labels/camvid11.yaml`."""
+    return load_labels("camvid11")
+
+
+class CamVid:
+    """The labelled frames of one split: `len(camvid)`, `camvid[i] -> (image, labels)`.
+
+    Args:
+        root: the prepared folder.
+        split: `train` or `val`.
+
+    Raises:
+        DataError: the split is not there, or an image has no label file.
+    """
+
+    def __init__(self, root: str | Path, split: str = "train") -> None:
+        self.root, self.split = Path(root), split
+        images = sorted((self.root / split / "images").glob("*.jpg"))
+        if not images:
+            raise DataError(f"{self.root} was wanted as CamVid with {_LAYOUT}, but split {split!r} has no images")
+        self.names: tuple[str, ...] = tuple(path.stem for path in images)
+        missing = [name for name in self.names if not self._label_path(name).is_file()]
+        if missing:
+            raise DataError(
+                f"split {split!r} of {self.root} wants one label file per image, "
+                f"{len(missing)} are missing, first {missing[0]}.png; copy the labels folder again"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple[UInt8Array, UInt8Array]:
+        """Image `(H, W, 3)` uint8 RGB and labels `(H, W)` uint8 in 0..10, 255 = unlabelled."""
+        return self.read(self.names[index])
+
+    def read(self, name: str) -> tuple[UInt8Array, UInt8Array]:
+        """The same by name, such as `0016E5_07959`."""
+        image = _read_image(self.root / self.split / "images" / f"{name}.jpg")
+        labels = _read_labels(self._label_path(name))
+        if image.shape[:2] != labels.shape:
+            raise DataError(f"{name} wants labels of the image's size {image.shape[:2]}, got {labels.shape}")
+        return image, labels
+
+    def _label_path(self, name: str) -> Path:
+        return self.root / self.split / "labels" / f"{name}.png"
+
+
+class CamVidVideo:
+    """One drive of a split as a stream of Frames with truth, in the order and at the times it was driven.
+
+    Without a drive it is the run with the highest frame rate: in `val` the 101 frames at 15 Hz of drive 0016E5.
+
+    Args:
+        root: the prepared folder.
+        split: `train` or `val`.
+        drive: such as `0016E5`; all frames of that drive in the split, whatever their distance in time.
+
+    Raises:
+        DataError: no `sequences.json`, or no such drive in the split.
+    """
+
+    def __init__(self, root: str | Path, split: str = "val", drive: str | None = None) -> None:
+        self._frames = CamVid(root, split)
+        sequences = _read_sequences(Path(root) / "sequences.json")
+        runs = [(name, run) for name, entry in sequences.items() for run in entry["runs"] if run["split"] == split]
+        known = sorted({name for name, _ in runs})
+        if drive is None and runs:
+            best = max(runs, key=lambda named: float(named[1]["label_rate_hz"]))
+            drive, wanted = best[0], set(best[1]["names"])
+        else:
+            wanted = {name for run_drive, run in runs if run_drive == drive for name in run["names"]}
+        if drive is None or not wanted:
+            raise DataError(f"split {split!r} has no drive {drive!r}; it has: {', '.join(known) or 'none'}")
+        self.drive: str = drive
+        self.name = f"camvid/{split}/{drive}"
+        self.skipped: dict[str, int] = {}
+        fps = int(sequences[drive]["fps_of_frame_numbers"])
+        entries = sorted((int(entry["frame"]), str(entry["name"])) for entry in sequences[drive]["frames"])
+        self._entries = [(number * 1_000_000_000 // fps, name) for number, name in entries if name in wanted]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> Frame:
+        stamp_ns, name = self._entries[index]
+        image, labels = self._frames.read(name)
+        return Frame(stamp_ns, image, stream=self.name, frame_id="camera", truth=labels)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self[index] for index in range(len(self)))
+
+
+def _read_image(path: Path) -> UInt8Array:
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise DataError(f"{path} was wanted as a JPEG image and cannot be decoded; copy the file again")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _read_labels(path: Path) -> UInt8Array:
+    # Pillow, because OpenCV would turn the palette's indices into colours.
+    try:
+        with Image.open(path) as picture:
+            labels = np.array(picture)
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"{path} was wanted as an indexed PNG: {error}; copy the file again") from error
+    if labels.ndim != 2 or labels.dtype != np.uint8 or int(labels.max()) > _VOID:
+        raise DataError(
+            f"{path} wants indices 0..{_VOID} (H, W) uint8, got {labels.shape} {labels.dtype} "
+            f"up to {labels.max()}; use SegNet's 11-class labels"
+        )
+    labels[labels == _VOID] = UNLABELLED
+    return labels
+
+
+def _read_sequences(path: Path) -> dict[str, Any]:
+    try:
+        sequences: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} was wanted with the frames of each drive in order: {error}") from error
+    return sequences
