@@ -16,23 +16,25 @@ needs_shared_data = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no developm
 
 
 def random_model(folder: Path, method: str, **options: Any) -> Path:
-    """A model folder with random weights and 5 classes, exported as trained ones are."""
+    """A model folder with random weights and CamVid's 11 classes, exported as trained ones are."""
     torch = pytest.importorskip("torch")
     from vss_ros.assemble import build_stages, plan_for
     from vss_ros.core.method import Host
+    from vss_ros.data.labels import load_labels
     from vss_ros.runtimes.export import export_model
 
     torch.manual_seed(0)
+    labels = load_labels("camvid11")
     plan = plan_for(method, options)
-    stages = build_stages(method, plan, "erfnet", 5, mean=(0.4, 0.4, 0.4), std=(0.3, 0.3, 0.3))
+    stages = build_stages(method, plan, "erfnet", 11, mean=(0.4, 0.4, 0.4), std=(0.3, 0.3, 0.3))
     card = {
         "name": folder.name,
         "summary": "Random weights, for tests.",
         "method": method,
         "options": options,
         "host": {"name": "erfnet", "feature_channels": 128, "stride": 8},
-        "labels": ["sky", "building", "pole", "road", "car"],
-        "palette": [[10 * n, 20 * n, 30 * n] for n in range(1, 6)],
+        "labels": list(labels.names),
+        "palette": labels.palette.tolist(),
         "input_size": [64, 96],
         "mean": [0.4, 0.4, 0.4],
         "std": [0.3, 0.3, 0.3],

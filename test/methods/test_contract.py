@@ -88,7 +88,7 @@ def test_labels_and_confidence_are_what_planners_read(folder: Path, frames: list
     result = run(folder, frames[:1])[0]
     assert result.labels.shape == result.confidence.shape == SIZE
     assert result.labels.dtype == result.confidence.dtype == np.uint8
-    assert result.labels.max() < 5 and result.confidence.min() >= 255 // 5
+    assert result.labels.max() < 11 and result.confidence.min() >= 255 // 11
 
 
 def test_training_unrolls_to_the_same_labels(folder: Path, frames: list[Frame]) -> None:

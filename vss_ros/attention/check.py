@@ -1,10 +1,11 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
-
-"""The one place that looks at the shapes of a local-attention call."""
+"""The only place that looks at what local attention was called with."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,41 +14,125 @@ import numpy.typing as npt
 from vss_ros.core.errors import AttentionError
 from vss_ros.core.look import Look
 
-Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.float32]
+
+_AXES = {"query": "(h, w, heads, dk)", "keys": "(T, h, w, heads, dk)", "values": "(T, h, w, heads, dv)"}
 
 
-def check(query: Array, keys: Array, values: Array, look: Look, valid: Array | None) -> npt.NDArray[np.bool_]:
-    """Refuse what the operator does not define; returns `(T,)` validity.
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One checked read of the memory: shapes agree, at least one slot is valid, the last axes lie side by side.
+
+    Attributes:
+        query: `(h, w, heads, dk)` float32.
+        keys: `(T, h, w, heads, dk)` float32.
+        values: `(T, h, w, heads, dv)` float32.
+        look: windows (one, or one per slot), border rule and scale.
+        valid: `(T,)` bool.
+        threads: at least 1, or None for the kernel's own choice.
+        out: `(h, w, heads, dv)` float32, C-contiguous, shares no memory with the others.
+    """
+
+    query: FloatArray
+    keys: FloatArray
+    values: FloatArray
+    look: Look
+    valid: npt.NDArray[np.bool_]
+    threads: int | None
+    out: FloatArray
+
+
+def checked(
+    query: FloatArray,
+    keys: FloatArray,
+    values: FloatArray,
+    look: Look,
+    *,
+    valid: npt.NDArray[np.bool_] | None,
+    threads: int | None,
+    out: FloatArray | None,
+) -> Read:
+    """A call of `local_attention`, refused or made uniform.
 
     Raises:
-        AttentionError: ranks, shapes or dtypes do not fit, or no slot is valid.
+        AttentionError: something does not fit; the message says what was wanted, what came and what to do.
     """
-    if query.ndim != 4 or keys.ndim != 5 or values.ndim != 5:
+    arrays = {"query": query, "keys": keys, "values": values}
+    for name, array in arrays.items():
+        _check_kind(name, array)
+    h, w, heads, dk = query.shape
+    slots, dv = keys.shape[0], values.shape[-1]
+    _check_shape(
+        "keys", keys, (slots, h, w, heads, dk), "the query and the keys come from the same encoder and picture"
+    )
+    _check_shape("values", values, (slots, h, w, heads, dv), "push key and value of one frame together")
+    _check_look(look, slots)
+    if threads is not None and threads < 1:
+        raise AttentionError(f"threads wants at least 1, got {threads}; pass None for one per core")
+    return Read(
+        *(_rows(array) for array in arrays.values()),
+        look=look,
+        valid=_checked_valid(valid, slots),
+        threads=threads,
+        out=_checked_out(out, (h, w, heads, dv), tuple(arrays.values())),
+    )
+
+
+def _check_kind(name: str, array: Any) -> None:
+    axes = _AXES[name]
+    if not isinstance(array, np.ndarray):
         raise AttentionError(
-            "local attention wants query (h, w, heads, dk), keys (T, h, w, heads, dk), values (T, h, w, heads, dv), "
-            f"got {query.shape}, {keys.shape}, {values.shape}; add the missing axes"
+            f"{name} wants a numpy array {axes}, got {type(array).__name__}; convert it, e.g. tensor.numpy()"
         )
-    if min(query.shape) < 1 or values.shape[-1] < 1:
-        raise AttentionError(f"local attention wants no empty axis, got query {query.shape}, values {values.shape}")
-    if keys.shape[1:] != query.shape or values.shape[:-1] != keys.shape[:-1]:
+    if array.dtype != np.float32:
+        raise AttentionError(f"{name} wants float32, got {array.dtype}; convert it with astype(numpy.float32)")
+    if array.ndim != axes.count(",") + 1 or 0 in array.shape:
         raise AttentionError(
-            f"local attention wants keys (T, *{query.shape}) and values (T, *{query.shape[:-1]}, dv), "
-            f"got {keys.shape} and {values.shape}; all must be of one picture size"
+            f"{name} wants {axes}, none of them 0, got {array.shape}; channels come last, and heads are 1 where unused"
         )
-    dtypes = {query.dtype, keys.dtype, values.dtype}
-    if len(dtypes) != 1 or query.dtype not in (np.float32, np.float64):
-        raise AttentionError(
-            f"local attention wants float32 throughout, got {', '.join(sorted(map(str, dtypes)))}; convert first"
-        )
-    slots = keys.shape[0]
+
+
+def _check_shape(name: str, array: FloatArray, wanted: tuple[int, ...], remedy: str) -> None:
+    if array.shape != wanted:
+        raise AttentionError(f"{name} wants {_AXES[name]} = {wanted}, got {array.shape}; {remedy}")
+
+
+def _check_look(look: Look, slots: int) -> None:
     if len(look.windows) not in (1, slots):
-        raise AttentionError(f"local attention wants 1 or {slots} windows, got {len(look.windows)}")
-    if valid is None:
-        valid = np.ones(slots, bool)
-    if valid.shape != (slots,) or valid.dtype != np.bool_:
-        raise AttentionError(f"valid wants ({slots},) bool, got {valid.shape} {valid.dtype}")
-    if not valid.any():
         raise AttentionError(
-            f"local attention wants at least one valid slot, got none of {slots}; skip the read while memory is empty"
+            f"a look wants one window, or one for each of the {slots} slots, got {len(look.windows)}; "
+            "give as many windows as the bank has slots"
         )
-    return valid
+    if not math.isfinite(look.scale):
+        raise AttentionError(f"a look wants a finite scale, got {look.scale}; LMANet uses 1.0")
+
+
+def _checked_valid(valid: npt.NDArray[np.bool_] | None, slots: int) -> npt.NDArray[np.bool_]:
+    if valid is None:
+        return np.ones(slots, np.bool_)
+    flags = np.asarray(valid)
+    if flags.dtype != np.bool_ or flags.shape != (slots,):
+        raise AttentionError(f"valid wants ({slots},) bool, got {flags.shape} {flags.dtype}; pass MemoryView.valid")
+    if not flags.any():
+        raise AttentionError(
+            "local attention wants at least one valid slot, got none; skip the read while the memory is empty"
+        )
+    return flags
+
+
+def _checked_out(out: FloatArray | None, shape: tuple[int, ...], inputs: tuple[FloatArray, ...]) -> FloatArray:
+    if out is None:
+        return np.empty(shape, np.float32)
+    if not isinstance(out, np.ndarray) or out.dtype != np.float32 or out.shape != shape:
+        came = f"{out.shape} {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise AttentionError(f"out wants a numpy array {shape} float32, got {came}; pass None for a new array")
+    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise AttentionError("out wants writeable, aligned, C-contiguous memory, got other; pass None for a new array")
+    if any(np.may_share_memory(out, array) for array in inputs):
+        raise AttentionError("out wants memory of its own, got memory of an input; pass None for a new array")
+    return out
+
+
+def _rows(array: FloatArray) -> FloatArray:
+    """The array itself where its channels lie side by side (all other strides are free), else a contiguous copy."""
+    return array if array.strides[-1] == array.itemsize or array.shape[-1] == 1 else np.ascontiguousarray(array)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,19 @@ def export_stage(stage: nn.Module, spec: StageSpec, path: Path, size: tuple[int,
         t.name: {axis: _axis_name(dim) for axis, dim in enumerate(t.shape) if isinstance(dim, str)}
         for t in (*spec.inputs, *spec.outputs)
     }
+    # the exporter that torch prefers renames weights and folds batch norms; this one keeps them and says it is old
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _trace(stage, spec, example, free, path)
+    graph = onnx.load(path)
+    _strip_prefix(graph.graph, "stage.")
+    onnx.checker.check_model(graph)
+    onnx.save(graph, path)
+
+
+def _trace(
+    stage: nn.Module, spec: StageSpec, example: tuple[Tensor, ...], free: dict[str, dict[int, str]], path: Path
+) -> None:
     torch.onnx.export(
         _Unbatched(stage.eval(), spec),
         example,
@@ -72,10 +86,6 @@ def export_stage(stage: nn.Module, spec: StageSpec, path: Path, size: tuple[int,
         do_constant_folding=True,
         dynamo=False,
     )
-    graph = onnx.load(path)
-    _strip_prefix(graph.graph, "stage.")
-    onnx.checker.check_model(graph)
-    onnx.save(graph, path)
 
 
 def _axis_name(dim: Dim) -> str:

@@ -58,8 +58,9 @@ class TorchRuntime:
         self, query: Tensor, keys: Tensor, values: Tensor, look: Look, *, valid: npt.NDArray[np.bool_] | None = None
     ) -> Tensor:
         if self._device.type == "cpu":
-            arrays = (x.numpy() for x in (query.contiguous(), keys, values))
-            return torch.from_numpy(local_attention(*arrays, look, valid=valid, threads=torch.get_num_threads()))
+            threads = torch.get_num_threads()
+            seen = local_attention(query.numpy(), keys.numpy(), values.numpy(), look, valid=valid, threads=threads)
+            return torch.from_numpy(seen)
         batched = local_attention_dense(query.unsqueeze(0), keys.unsqueeze(1), values.unsqueeze(1), look, valid=valid)
         return batched.squeeze(0)
 

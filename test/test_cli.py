@@ -1,0 +1,147 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The commands as a user runs them, in processes of their own; wrong input is one sentence and exit code 1."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def vss(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vss_ros.cli", *map(str, arguments)]
+    wide = {**os.environ, "COLUMNS": "200", "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    return subprocess.run(command, cwd=cwd, env=wide, capture_output=True, text=True, timeout=120)
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence of a refused command."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1 and lines[0].startswith("error: "), done.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize("command", ["demo", "replay", "segment", "export", "train", "models", "doctor"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = vss(command, "--help")
+    assert done.returncode == 0 and f"Example: vss {command}" in done.stdout.replace("`", "")
+
+
+def test_demo_says_where_everything_lies(lmanet_folder: Path, tmp_path: Path) -> None:
+    done = vss("demo", "--model", lmanet_folder, "--frames", 5, "--out", tmp_path / "demo")
+    assert done.returncode == 0, done.stderr
+    for what in ("drive", "labels", "overlay.mp4", "report.json"):
+        assert what in done.stdout and (tmp_path / "demo" / what).exists()
+    again = vss("demo", "--model", lmanet_folder, "--frames", 5, "--out", tmp_path / "demo")
+    assert again.returncode == 0 and (tmp_path / "demo" / "labels-2").exists(), "an earlier bag is never overwritten"
+
+
+def test_replay_twice_gives_the_same_bytes(lmanet_folder: Path, tmp_path: Path) -> None:
+    from rosbags.highlevel import AnyReader
+
+    seen = []
+    for run in ("a", "b"):
+        figures = tmp_path / f"{run}.json"
+        done = vss("replay", "synthetic:1x6", "-m", lmanet_folder, "--out", tmp_path / run, "--json", figures)
+        assert done.returncode == 0, done.stderr
+        report = json.loads(figures.read_text())
+        assert report["frames"] == 6 and report["miou"] >= 0 and report["latency_p50_ms"] > 0
+        with AnyReader([tmp_path / run / "labels"]) as bag:
+            seen.append([(c.topic, bytes(raw)) for c, _, raw in bag.messages()])
+    assert seen[0] == seen[1] and len(seen[0]) == 13
+
+
+def test_memory_can_be_switched_off(lmanet_folder: Path, tmp_path: Path) -> None:
+    vss("replay", "synthetic:1x4", "-m", lmanet_folder, "--memory-slots", 0, "--json", tmp_path / "off.json")
+    report = json.loads((tmp_path / "off.json").read_text())
+    assert report["settings"]["memory.slots"] == 0 and "attend" not in report["parts"]
+
+
+def test_segment_writes_label_images(single_folder: Path, tmp_path: Path) -> None:
+    done = vss("segment", "synthetic:2x2", "--model", single_folder, "--out", tmp_path)
+    assert done.returncode == 0 and "2 frames labelled" in done.stdout
+    assert (tmp_path / "000001_labels.png").is_file()
+
+
+def test_export_again_keeps_every_weight(lmanet_folder: Path, tmp_path: Path) -> None:
+    from vss_ros.assemble import load_card
+    from vss_ros.runtimes.export import read_weights
+
+    done = vss("export", lmanet_folder, "--out", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    before, after = read_weights(load_card(lmanet_folder)), read_weights(load_card(tmp_path / "again"))
+    assert before.keys() == after.keys() and all(before[name].equal(after[name]) for name in before)
+
+
+def test_doctor_and_models_answer(tmp_path: Path) -> None:
+    done = vss("doctor", "--json", tmp_path / "doctor.json")
+    found = {f["what"]: f for f in json.loads((tmp_path / "doctor.json").read_text())["findings"]}
+    assert "attention kernel" in found and found["python"]["good"]
+    assert done.returncode == (1 if any(f["needed"] and not f["good"] for f in found.values()) else 0)
+    assert vss("models").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("replay", "no/such/bag"), "no/such/bag"),
+        (("replay", "synthetic:1x2", "--model", "lmanet_erfnet_camvit"), "was wanted for 'lmanet_erfnet_camvit'"),
+        (("replay", "synthetic:1x2", "--memory-slots", "99"), "memory.slots wants -1..64 frames, got 99"),
+        (("replay", "synthetic:1x2", "--backend", "tpu"), "runtime.backend wants one of auto, onnx, torch, got 'tpu'"),
+        (("replay", "synthetic:1x2", "--settings", "nowhere.yaml"), "YAML file of settings was wanted at nowhere.yaml"),
+        (("train", "nowhere.yaml"), "a recipe file was wanted at nowhere.yaml"),
+    ],
+)
+def test_wrong_input_is_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:
+    assert sentence in refused(vss(*arguments))
+
+
+def test_an_even_window_is_refused(lmanet_folder: Path) -> None:
+    done = vss("replay", "synthetic:1x2", "--model", lmanet_folder, "--memory-window", "20")
+    assert "odd side length of at least 1 cell, got 20; try 21" in refused(done)
+
+
+def test_a_damaged_stage_file_is_refused(lmanet_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    damaged = tmp_path / "damaged"
+    shutil.copytree(lmanet_folder, damaged)
+    content = (damaged / "fuse.onnx").read_bytes()
+    (damaged / "fuse.onnx").write_bytes(content[: len(content) // 2])
+    assert "fuse.onnx wants sha256" in refused(vss("replay", "synthetic:1x2", "--model", damaged))
+
+
+def test_a_truncated_bag_keeps_its_good_frames(single_folder: Path, tmp_path: Path) -> None:
+    from vss_ros.data.synthetic import SyntheticDrive, write_bag
+
+    write_bag(tmp_path / "drive", SyntheticDrive(seed=1, size=(360, 480), frames=10))
+    (file,) = (tmp_path / "drive").glob("*.mcap")
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) * 2 // 3])
+    done = vss("replay", tmp_path / "drive", "--model", single_folder, "--out", tmp_path / "out")
+    sentence = refused(done)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert 2 <= report["frames"] < 10 and f"{report['frames']} frame" in sentence
+    assert report["broken"] in sentence
+
+
+def test_an_odd_picture_size_is_segmented_at_its_own_size(single_folder: Path, tmp_path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    picture = np.random.default_rng(0).integers(0, 256, (97, 131, 3), np.uint8)
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "odd.png"), picture)
+    done = vss("segment", tmp_path / "in", "--model", single_folder, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert cv2.imread(str(tmp_path / "out" / "000000_labels.png"), cv2.IMREAD_UNCHANGED).shape == (97, 131)

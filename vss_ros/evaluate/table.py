@@ -1,0 +1,45 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""A replay's figures as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+
+def figures_table(report: Mapping[str, Any], title: str) -> Table:
+    """Speed by part, steadiness and, where truth was present, accuracy by class."""
+    table = Table(title=title, title_justify="left")
+    for heading, side in (("", "left"), ("p50", "right"), ("p95", "right"), ("p99", "right")):
+        table.add_column(heading, justify=side)  # type: ignore[arg-type]
+    if report["frames"]:
+        table.add_row("latency, ms", *(f"{report[f'latency_p{p}_ms']:.1f}" for p in (50, 95, 99)))
+        for part, figures in report["parts"].items():
+            table.add_row(f"  {part}", *(f"{figures[f'latency_p{p}_ms']:.1f}" for p in (50, 95, 99)))
+        table.add_section()
+    rows = {
+        "frames": report["frames"],
+        "frames per second": f"{report['fps']:.1f}",
+        "dropped": _counts(report["dropped"]),
+        "memory resets": _counts(report["resets"]),
+        "label churn": _share(report["churn"]),
+        "mean confidence": _share(report["confidence_mean"]),
+    }
+    if "miou" in report:
+        rows |= {"mIoU": _share(report["miou"]), "pixel accuracy": _share(report["pixel_accuracy"])}
+        rows |= {f"  IoU {name}": _share(iou) for name, iou in report["iou"].items() if iou is not None}
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {cause}" for cause, count in counts.items()) or "none"

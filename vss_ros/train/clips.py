@@ -1,0 +1,125 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The clips a phase trains on: pictures of its sources, moved into pseudo-video or taken from synthetic drives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vss_ros.core.errors import TrainError
+from vss_ros.core.frame import UInt8Array
+from vss_ros.data.camvid import CamVid
+from vss_ros.data.pseudo_video import PseudoVideo
+from vss_ros.data.synthetic import SyntheticDrive
+from vss_ros.train.recipe import Data, Phase, Recipe
+
+Picture = tuple[UInt8Array, UInt8Array]
+Rng = np.random.Generator
+Item = tuple[Tensor, Tensor]  # images (T, H, W, 3) uint8, labels of the last frame (H, W) uint8
+
+_DRIVE_FRAMES = 400  # long enough that a moment drawn from it shows another part of the street
+_FIRST_SEED = 1_000  # far from the small seeds that demos and tests render
+
+
+class Stills:
+    """Labelled pictures that a clip is made from by moving them."""
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        self._pictures = pictures
+
+    def clip(self, frames: int, moving: PseudoVideo, rng: Rng) -> Picture:
+        """`(T, H, W, 3)` images and the last frame's `(H, W)` labels."""
+        clip = moving.clip(*self._pictures[int(rng.integers(len(self._pictures)))], frames, rng)
+        return clip.images, clip.labels[-1]
+
+
+class Drives:
+    """Short pieces of synthetic drives, cropped and mirrored."""
+
+    def __init__(self, pieces: Sequence[Picture]) -> None:
+        self._pieces = pieces  # (T, H, W, 3) and the last frame's labels
+
+    def clip(self, frames: int, moving: PseudoVideo, rng: Rng) -> Picture:
+        """`(T, H, W, 3)` images and the last frame's `(H, W)` labels."""
+        images, labels = self._pieces[int(rng.integers(len(self._pieces)))]
+        height, width = moving.size
+        top, left = rng.integers(0, labels.shape[0] - height + 1), rng.integers(0, labels.shape[1] - width + 1)
+        images = images[-frames:, top : top + height, left : left + width]
+        labels = labels[top : top + height, left : left + width]
+        return (images[:, :, ::-1], labels[:, ::-1]) if rng.random() < 0.5 else (images, labels)
+
+
+def open_data(data: Data, root: Path | None, recipe: Recipe, frames: int) -> Stills | Drives:
+    """Decode or render a source once, for clips of up to `frames` frames.
+
+    Raises:
+        TrainError: an unknown source, or one whose folder or number of drives was not given.
+    """
+    if data.source == "camvid":
+        if root is None:
+            raise TrainError("source 'camvid' wants the data folder, got none; say --data DIR")
+        camvid = CamVid(root, "train")
+        return Stills([camvid[i] for i in range(len(camvid))])
+    if data.source != "synthetic" or data.drives < 1:
+        raise TrainError(f"a data source is 'camvid', or 'synthetic' with at least 1 of drives, got {data}")
+    pieces = [_piece(_FIRST_SEED + number, recipe, frames) for number in range(data.drives)]
+    return Stills([(images[-1], labels) for images, labels in pieces]) if frames == 1 else Drives(pieces)
+
+
+def _piece(seed: int, recipe: Recipe, frames: int) -> Picture:
+    """Consecutive frames of one synthetic street, and the last one's labels."""
+    drive = SyntheticDrive(seed=seed, size=recipe.input_size, frames=_DRIVE_FRAMES)
+    last = int(np.random.default_rng([recipe.seed, seed]).integers(frames, _DRIVE_FRAMES))
+    seen = [drive[i] for i in range(last - frames + 1, last + 1)]
+    truth = seen[-1].truth
+    assert truth is not None, "a synthetic frame always has truth"
+    return np.stack([frame.image for frame in seen]), truth
+
+
+class PhaseClips:
+    """One epoch of a phase; item `i` depends on the seed, phase, epoch and `i` alone, so a run resumes exactly."""
+
+    def __init__(self, recipe: Recipe, phase: Phase, root: Path | None) -> None:
+        self._recipe, self._phase = recipe, phase
+        self._sources = [open_data(data, root, recipe, phase.remembered + 1) for data in phase.data]
+        self._moving = PseudoVideo(recipe.crop)
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        wanted = sum(data.samples for data in self._phase.data)
+        return wanted // self._recipe.batch * self._recipe.batch
+
+    def __getitem__(self, index: int) -> Item:
+        key = [self._recipe.seed, self._recipe.phases.index(self._phase), self.epoch]
+        batch_rng = np.random.default_rng([*key, index // self._recipe.batch])  # a batch has clips of one length
+        frames = 1 + (int(batch_rng.integers(1, self._phase.remembered + 1)) if self._phase.remembered else 0)
+        rng = np.random.default_rng([*key, index, 1])
+        shares = np.array([data.samples for data in self._phase.data], float)
+        source = self._sources[int(rng.choice(len(shares), p=shares / shares.sum()))]
+        images, labels = source.clip(frames, self._moving, rng)
+        return torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(np.ascontiguousarray(labels))
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """`images (T, B, H, W, 3)` and `labels (B, H, W)` of this epoch in order; the next batch is drawn meanwhile.
+
+        A thread and not a process: a forked OpenCV hangs on the thread pool it inherited.
+        """
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            waiting = ahead.submit(self._batch, 0)
+            for start in range(0, len(self), self._recipe.batch):
+                batch = waiting.result()
+                following = start + self._recipe.batch
+                if following < len(self):
+                    waiting = ahead.submit(self._batch, following)
+                yield batch
+
+    def _batch(self, start: int) -> tuple[Tensor, Tensor]:
+        images, labels = zip(*(self[index] for index in range(start, start + self._recipe.batch)), strict=True)
+        return torch.stack(images, dim=1), torch.stack(labels)

@@ -1,0 +1,128 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Training recipes: one strict YAML file per model, read into frozen dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from vss_ros.core.errors import TrainError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Data:
+    """One source of labelled pictures.
+
+    Attributes:
+        source: `camvid` (a folder) or `synthetic` (rendered).
+        samples: clips drawn per epoch.
+        drives: different synthetic streets, rendered once when the run starts.
+    """
+
+    source: str
+    samples: int
+    drives: int = 0
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A run of epochs with one learning rate schedule (one cycle up and down to zero).
+
+    Attributes:
+        epochs: passes; a pass draws `samples` of each data source.
+        rate: peak learning rate of AdamW.
+        data: sources mixed in each batch.
+        trains: stages or `stage.module` prefixes whose parameters move; the rest is frozen in eval mode. Empty = all.
+        remembered: most past frames in a clip; each batch draws 1..remembered of them (0 = single pictures).
+    """
+
+    epochs: int
+    rate: float
+    data: tuple[Data, ...]
+    trains: tuple[str, ...] = ()
+    remembered: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a training run depends on beside the data's folder.
+
+    Attributes:
+        name: name of the model folder it makes.
+        summary: the card's one sentence.
+        terms: data sets and what their terms allow, for the card.
+        licence: of the weights, for the card.
+        net: host network under `nets/`.
+        method: plan under `methods/`.
+        options: the plan's options.
+        labels: label set under `config/labels/`.
+        phases: run in order.
+        start_from: model folder whose equally named weights are loaded first.
+        seed: of everything random.
+        batch: clips per step.
+        crop: `(height, width)` px of training clips.
+        input_size: `(height, width)` px the model is measured at and recommended for.
+        weight_decay: of AdamW.
+        averaging: decay of the exponential moving average of the weights, which is what is kept.
+    """
+
+    name: str
+    summary: str
+    terms: str
+    licence: str
+    net: str
+    method: str
+    labels: str
+    phases: tuple[Phase, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    start_from: str = ""
+    seed: int = 0
+    batch: int = 8
+    crop: tuple[int, int] = (288, 384)
+    input_size: tuple[int, int] = (360, 480)
+    mean: tuple[float, float, float] = (0.3907, 0.4052, 0.4143)
+    std: tuple[float, float, float] = (0.2965, 0.3051, 0.3008)
+    weight_decay: float = 1e-4
+    averaging: float = 0.998
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """The recipe in a YAML file.
+
+    Raises:
+        TrainError: no such file, or a key that is unknown or missing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TrainError(f"a recipe file was wanted at {path}, nothing is there; look in config/recipes")
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict) or not isinstance(values.get("phases"), list):
+        raise TrainError(f"{path} wants a mapping with a list of phases; compare it with config/recipes")
+    phases = []
+    for phase in values["phases"]:
+        data = tuple(_build(Data, entry, path) for entry in phase.get("data", ()))
+        phases.append(_build(Phase, {**phase, "data": data, "trains": tuple(phase.get("trains", ()))}, path))
+    tuples = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return _build(Recipe, {**values, **tuples, "phases": tuple(phases)}, path)
+
+
+def _build(kind: type[T], values: dict[str, Any], path: Path) -> T:
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(fields)}"
+            raise TrainError(f"{path}: a {kind.__name__.lower()} has no key '{key}'{hint}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise TrainError(f"{path}: {kind.__name__.lower()}: {error}") from error
