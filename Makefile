@@ -1,0 +1,43 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test lint bench clean
+
+help: ## this text
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+.venv/run.done: requirements.txt setup.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip setuptools wheel
+	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
+	@touch $@
+
+.venv/test.done: .venv/run.done requirements-test.txt requirements-train.txt
+	$(BIN)/pip install --quiet -r requirements-train.txt
+	$(BIN)/pip install --quiet -r requirements-test.txt
+	@touch $@
+
+demo: .venv/run.done ## render a synthetic drive, segment it, say where labels, overlay and report lie
+	$(BIN)/vss demo --out demo
+
+test: .venv/test.done ## all tests but the slow ones; with ROS 2 sourced or in /opt/ros the live ones too
+	@set -e; for setup in /opt/ros/*/setup.bash; do \
+	  if [ -z "$$AMENT_PREFIX_PATH" ] && [ -f "$$setup" ]; then echo "tests use $$setup"; \
+	    exec bash -c ". $$setup && exec $(BIN)/python -m pytest $(ARGS)"; fi; done; \
+	  exec $(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/test.done ## ruff and mypy
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/test.done ## the figures of the README
+	$(BIN)/python bench/attention.py --json bench/results/attention.json
+	$(BIN)/python bench/stream.py --json bench/results/stream.json
+
+clean: ## remove what make made
+	rm -rf .venv build demo *.egg-info
