@@ -83,7 +83,8 @@ def _trace(
         dynamic_axes=free,
         opset_version=_OPSET,
         training=torch.onnx.TrainingMode.PRESERVE,  # EVAL would fold the batch norms away
-        do_constant_folding=True,
+        # folding would join weights and lose their names; runtimes fold when they load a file
+        do_constant_folding=False,
         dynamo=False,
     )
 

@@ -186,14 +186,11 @@ def _freeze(stages: nn.ModuleDict, trains: Sequence[str]) -> None:
 
 def _warm_average(decay: float) -> Any:
     """An exponential average that follows quickly at first, so that the first epochs do not linger in it."""
-    steps = 0
 
     @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], _n: Any) -> None:
-        nonlocal steps
-        if current and current[0].is_floating_point() and current[0].requires_grad:
-            steps += 1
-        get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, _n)
+    def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+        warm = min(decay, (1 + int(updates)) / (10 + int(updates)))
+        get_ema_multi_avg_fn(warm)(averaged, current, updates)
 
     return update
 
