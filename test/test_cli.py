@@ -145,3 +145,43 @@ def test_an_odd_picture_size_is_segmented_at_its_own_size(single_folder: Path, t
     done = vss("segment", tmp_path / "in", "--model", single_folder, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert cv2.imread(str(tmp_path / "out" / "000000_labels.png"), cv2.IMREAD_UNCHANGED).shape == (97, 131)
+
+
+def test_an_unknown_topic_names_the_ones_there_are(single_folder: Path, tmp_path: Path) -> None:
+    from vss_ros.data.synthetic import SyntheticDrive, write_bag
+
+    write_bag(tmp_path / "drive", SyntheticDrive(seed=1, size=(64, 96), frames=2))
+    sentence = refused(vss("replay", tmp_path / "drive", "--model", single_folder, "--topic", "/camera/image_ra"))
+    assert "/camera/image_ra" in sentence and "/camera/image_raw" in sentence
+
+
+def test_odd_messages_are_dropped_and_stamps_that_go_back_reset(single_folder: Path, tmp_path: Path) -> None:
+    import numpy as np
+
+    from vss_ros.data.bag_writer import BagWriter
+    from vss_ros.data.typestore import IMAGE, ros2_types
+
+    picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    types = ros2_types().types
+    with BagWriter(tmp_path / "bag") as bag:
+        for stamp_ns in (10**9, 11 * 10**8):
+            bag.write_image("/image", picture, stamp_ns)
+        stamp = types["builtin_interfaces/msg/Time"](sec=1, nanosec=2 * 10**8)
+        header = types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera")
+        strange = types[IMAGE](
+            header=header, height=4, width=4, encoding="32SC1", is_bigendian=0, step=16, data=np.zeros(64, np.uint8)
+        )
+        bag.write("/image", IMAGE, strange, 12 * 10**8)
+        bag.write_image("/image", picture, 13 * 10**8)
+        # received later than the frame before, but stamped earlier, as when a recording loops
+        earlier = types["builtin_interfaces/msg/Time"](sec=0, nanosec=5 * 10**8)
+        header = types["std_msgs/msg/Header"](stamp=earlier, frame_id="camera")
+        flat = picture.reshape(-1)
+        looped = types[IMAGE](header=header, height=64, width=96, encoding="rgb8", is_bigendian=0, step=288, data=flat)
+        bag.write("/image", IMAGE, looped, 14 * 10**8)
+    done = vss("replay", tmp_path / "bag", "--model", single_folder, "--json", tmp_path / "figures.json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "figures.json").read_text())
+    assert report["frames"] == 4 and report["resets"] == {"stamp went back": 1}
+    assert list(report["dropped"].values()) == [1]
+    assert "32SC1" in done.stderr + json.dumps(report["dropped"])
