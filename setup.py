@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.develop import develop
 
 NAME = "vss_ros"
 ROOT = Path(__file__).resolve().parent
@@ -21,6 +24,13 @@ def share_files(folder: str, pattern: str) -> list[tuple[str, list[str]]]:
             relative = path.relative_to(ROOT)
             by_folder.setdefault(f"share/{NAME}/{relative.parent}", []).append(str(relative))
     return list(by_folder.items())
+
+
+class Develop(develop):
+    """`colcon build --symlink-install`: its scripts find their python as setup.cfg asks for all other installs."""
+
+    def write_script(self, script_name: str, contents: str, *rest: Any) -> None:
+        super().write_script(script_name, contents.replace(sys.executable, "/usr/bin/env python3", 1), *rest)
 
 
 # Plain C behind ctypes, no Python headers used. Not -ffast-math: it breaks the exponential. Instruction sets beyond
@@ -48,6 +58,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={f"{NAME}.attention": ["kernel/*.cpp", "kernel/*.h"]},
+    cmdclass={"develop": Develop},
     ext_modules=[attention_kernel],
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

@@ -1,0 +1,83 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What rclpy lends to the parts that know no middleware: message classes, QoS profiles, the graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from vss_ros.data.messages import ImageTypes
+from vss_ros.ros.conversions import DiagnosticTypes, LabelTypes, pack
+from vss_ros.ros.silence import Publisher, why_silent
+
+try:
+    from vision_msgs.msg import LabelInfo, VisionClass
+except ImportError:  # not part of ros_base; all but the class names work without it
+    LABELS: LabelTypes | None = None
+else:
+    LABELS = LabelTypes(LabelInfo, VisionClass)
+
+IMAGES = ImageTypes(image=Image, compressed=CompressedImage, header=Header, time=Time, pack=pack)
+DIAGNOSTICS = DiagnosticTypes(DiagnosticArray, DiagnosticStatus, KeyValue, level=lambda number: bytes([number]))
+
+NEWEST = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    durability=DurabilityPolicy.VOLATILE,
+)
+RESULT = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=5,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+LATCHED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+POLICIES = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+
+
+def fresh(qos: QoSProfile) -> QoSProfile:
+    """A profile of its own, because overrides are written into the one they are given."""
+    return QoSProfile(history=qos.history, depth=qos.depth, reliability=qos.reliability, durability=qos.durability)
+
+
+def explain_silence(node: Node, subscription: Any) -> str:
+    """Why a subscription gets nothing, from what the graph shows of its topic."""
+    topic, wanted = subscription.topic_name, type_name(subscription.msg_type)
+    publishers = [
+        Publisher(
+            node=f"{info.node_namespace.rstrip('/')}/{info.node_name}",
+            type=info.topic_type,
+            reliable=info.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
+            latched=info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
+        )
+        for info in node.get_publishers_info_by_topic(topic)
+    ]
+    ours = {topic, *(publisher.topic_name for publisher in node.publishers)}
+    return why_silent(
+        topic,
+        wanted,
+        publishers,
+        reliable=subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
+        latched=subscription.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
+        elsewhere=[name for name, types in node.get_topic_names_and_types() if wanted in types and name not in ours],
+    )
+
+
+def type_name(kind: Any) -> str:
+    """`sensor_msgs/msg/Image` of a message class."""
+    package, middle, _ = kind.__module__.split(".", 2)
+    return f"{package}/{middle}/{kind.__name__}"
