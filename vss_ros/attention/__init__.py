@@ -7,7 +7,6 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,27 +54,28 @@ def local_attention(
         AttentionError: shapes, dtypes or options do not fit, or no slot is valid.
     """
     read = checked(query, keys, values, look, valid=valid, threads=threads, out=out)
-    _chosen()[1](read)
+    kernel, _ = _chosen()
+    kernel(read)
     return read.out
 
 
 def explain() -> tuple[str, str]:
-    """The kernel that reads use, and why a faster one was refused (an empty string if none was)."""
-    name, _, why = _chosen()
-    return name, why
+    """The kernel that reads use, and why the faster one was refused (an empty string if it was not)."""
+    kernel, why = _chosen()
+    return f"cpu {cpu.instruction_set()}" if kernel is cpu.attend else "reference", why
 
 
 @functools.cache
-def _chosen() -> tuple[str, Kernel, str]:
-    """Name and function of the kernel to use, and why the faster one is not it; decided once per process."""
+def _chosen() -> tuple[Kernel, str]:
+    """The kernel to use and why it is not the faster one; decided, and logged, once per process."""
     try:
-        return f"cpu {cpu.instruction_set()}", cpu.attend, ""
+        cpu.instruction_sets()
     except OSError as error:
         why = f"{error}; install a C++17 compiler and run `python setup.py build_ext --inplace`, or pip install again"
         log.warning("local attention uses the slow numpy reference: %s", why)
-        return "reference", _attend_by_definition, why
+        return _attend_by_definition, why
+    return cpu.attend, ""
 
 
 def _attend_by_definition(read: Read) -> None:
-    arrays: tuple[npt.NDArray[Any], ...] = (read.query, read.keys, read.values)
-    read.out[...] = reference.local_attention(*arrays, read.look, valid=read.valid)
+    read.out[...] = reference.local_attention(read.query, read.keys, read.values, read.look, valid=read.valid)

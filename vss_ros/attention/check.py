@@ -57,9 +57,9 @@ def checked(
     Raises:
         AttentionError: something does not fit; the message says what was wanted, what came and what to do.
     """
-    arrays = {"query": query, "keys": keys, "values": values}
-    for name, array in arrays.items():
-        _check_kind(name, array)
+    _check_kind("query", query)
+    _check_kind("keys", keys)
+    _check_kind("values", values)
     h, w, heads, dk = query.shape
     slots, dv = keys.shape[0], values.shape[-1]
     _check_shape(
@@ -70,11 +70,13 @@ def checked(
     if threads is not None and threads < 1:
         raise AttentionError(f"threads wants at least 1, got {threads}; pass None for one per core")
     return Read(
-        *(_rows(array) for array in arrays.values()),
+        query=_rows(query),
+        keys=_rows(keys),
+        values=_rows(values),
         look=look,
         valid=_checked_valid(valid, slots),
         threads=threads,
-        out=_checked_out(out, (h, w, heads, dv), tuple(arrays.values())),
+        out=_checked_out(out, (h, w, heads, dv), (query, keys, values)),
     )
 
 

@@ -78,27 +78,35 @@ const InstructionSet kInstructionSets[] = {
 #if defined(__x86_64__)
     {"avx512",
      [] {
+       __builtin_cpu_init();
        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
      },
      avx512::attend_tile},
-    {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, avx2::attend_tile},
+    {"avx2",
+     [] {
+       __builtin_cpu_init();
+       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+     },
+     avx2::attend_tile},
 #endif
     {"baseline", [] { return true; }, baseline::attend_tile},
 };
 constexpr int kSets = sizeof kInstructionSets / sizeof kInstructionSets[0];
 
 constexpr int64_t kSumBytes = 400 << 10;  // of accumulators per thread: half a level-2 cache, or less
-constexpr int64_t kMostRows = 16;
+constexpr int64_t kMostRows = 16, kFewRows = 8;
+constexpr int64_t kFewTiles = 32;  // too few to share evenly among threads: smaller ones then, for 2 % of the time
 
 Tiling tiling_of(const VssRead& read) {
   Tiling t;
   t.padded_dv = (read.dv + 15) / 16 * 16;
   int64_t rows = kSumBytes / (kQueries * t.padded_dv * 4);
   rows = rows < 1 ? 1 : rows > kMostRows ? kMostRows : rows;
+  t.tiles_x = (read.w + kQueries - 1) / kQueries;
+  if (rows > kFewRows && read.heads * t.tiles_x * ((read.h + rows - 1) / rows) < kFewTiles) rows = kFewRows;
   t.tiles_y = (read.h + rows - 1) / rows;
   t.rows = (read.h + t.tiles_y - 1) / t.tiles_y;
-  t.tiles_x = (read.w + kQueries - 1) / kQueries;
   int64_t end = 0;
   const auto place = [&end](int64_t floats) {
     const int64_t at = end;

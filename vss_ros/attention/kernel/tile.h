@@ -10,13 +10,13 @@
 //           column that the others do not see
 //   weights exp2(logit - peak); a peak is raised only when a logit exceeds it by kSlack, which is rare (the sums are
 //           exact either way, for softmax does not care which reference is subtracted)
-//   sums    4 queries x 4 vectors of channels in registers, over the columns of their windows and no others
+//   sums    3 or 4 queries x 4 vectors of channels in registers, over the columns of their windows and no others
 
 namespace VSS_NAMESPACE {
 
 constexpr int L = VSS_LANES;
 typedef float Vec __attribute__((vector_size(L * 4)));
-typedef int Ints __attribute__((vector_size(L * 4)));
+typedef unsigned Bits __attribute__((vector_size(L * 4)));  // unsigned: lanes that are thrown away may wrap
 typedef float Vec4 __attribute__((vector_size(16)));
 
 // Register tiles: queries x vectors of columns for logits, queries x vectors of channels for sums.
@@ -67,7 +67,7 @@ VSS_INLINE Vec exp2_of(Vec x) {
   p = p * f + 0x1.ebf918p-3f;
   p = p * f + 0x1.62e428p-1f;
   p = p * f + 0x1.000002p+0f;
-  Ints exponent, bits;
+  Bits exponent, bits;
   __builtin_memcpy(&exponent, &shifted, sizeof exponent);
   __builtin_memcpy(&bits, &p, sizeof bits);
   bits += exponent << 23;

@@ -1,0 +1,58 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Calls that local attention refuses, and what it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from test.attention.cases import random
+from vss_ros.attention import local_attention
+from vss_ros.core.errors import AttentionError
+from vss_ros.core.look import Border, Look
+
+QUERY, KEYS, VALUES = random(3, 4, slots=2)
+READ_ONLY = np.zeros((3, 4, 1, 5), np.float32)
+READ_ONLY.flags.writeable = False
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"query": QUERY.tolist()}, "query wants a numpy array .* got list"),
+        ({"keys": KEYS.astype(np.float64)}, "keys wants float32, got float64"),
+        ({"query": QUERY[0]}, r"query wants \(h, w, heads, dk\).* got \(4, 1, 4\)"),
+        ({"values": VALUES[..., :0]}, "values wants .* none of them 0"),
+        ({"keys": KEYS[:0], "values": VALUES[:0]}, "keys wants .* none of them 0"),
+        ({"keys": KEYS[:, 1:]}, r"keys wants .* = \(2, 3, 4, 1, 4\), got \(2, 2, 4, 1, 4\)"),
+        ({"keys": KEYS[..., :3]}, "same encoder"),
+        ({"values": VALUES[:1]}, r"values wants .* = \(2, 3, 4, 1, 5\), got \(1, 3, 4, 1, 5\)"),
+        ({"look": Look((3, 3, 3))}, "each of the 2 slots, got 3"),
+        ({"look": Look(scale=float("nan"))}, "finite scale, got nan"),
+        ({"valid": np.ones(3, np.bool_)}, r"valid wants \(2,\) bool, got \(3,\) bool"),
+        ({"valid": np.ones(2, np.int64)}, r"valid wants \(2,\) bool, got \(2,\) int64"),
+        ({"threads": 0}, "threads wants at least 1, got 0"),
+        (
+            {"out": np.zeros((3, 4, 1, 4), np.float32)},
+            r"out wants .*\(3, 4, 1, 5\) float32, got \(3, 4, 1, 4\) float32",
+        ),
+        ({"out": []}, "out wants .* got list"),
+        ({"out": np.zeros((5, 1, 4, 3), np.float32).T}, "out wants writeable, aligned, C-contiguous"),
+        ({"out": READ_ONLY}, "out wants writeable"),
+        ({"out": VALUES[0]}, "out wants memory of its own"),
+    ],
+)
+def test_says_what_was_wanted_and_what_came(change: dict[str, Any], says: str) -> None:
+    call: dict[str, Any] = {"query": QUERY, "keys": KEYS, "values": VALUES, "look": Look(3), **change}
+    with pytest.raises(AttentionError, match=says):
+        local_attention(**call)
+
+
+@pytest.mark.parametrize("border", list(Border))
+def test_refuses_a_memory_without_valid_slots(border: Border) -> None:
+    with pytest.raises(AttentionError, match=r"at least one valid slot, got none; skip the read"):
+        local_attention(QUERY, KEYS, VALUES, Look(3, border), valid=np.zeros(2, np.bool_))
