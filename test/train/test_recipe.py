@@ -16,7 +16,7 @@ def test_the_shipped_recipes_are_read(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem and recipe.phases and recipe.crop[0] % 8 == recipe.crop[1] % 8 == 0
     for phase in recipe.phases:
-        assert phase.epochs > 0 and sum(data.samples for data in phase.data) >= recipe.batch
+        assert phase.epochs > 0 and sum(data.samples for data in phase.data) >= phase.batch
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,9 @@ RECIPE = Recipe(
     labels="camvid11",
     options={"slots": 2, "window": 5},
     phases=(
-        Phase(epochs=2, rate=1e-3, data=STREETS, remembered=2),
-        Phase(epochs=1, rate=1e-3, data=STREETS, remembered=2, trains=MEMORY),
+        Phase(epochs=2, rate=1e-3, data=STREETS, remembered=2, batch=4),
+        Phase(epochs=1, rate=1e-3, data=STREETS, remembered=2, trains=MEMORY, batch=4),
     ),
-    batch=4,
     crop=(64, 80),
     input_size=(64, 80),
 )
@@ -66,7 +65,7 @@ def test_frozen_parts_stand_still_and_their_norms_too(tmp_path: Path) -> None:
 
 
 def test_learns_one_street_by_heart(tmp_path: Path) -> None:
-    phase = Phase(epochs=8, rate=3e-3, data=(Data("synthetic", samples=8, drives=1),))
+    phase = Phase(epochs=8, rate=3e-3, data=(Data("synthetic", samples=8, drives=1),), batch=4)
     recipe = replace(RECIPE, method="single", options={}, phases=(phase,))
     prepare_training(recipe, tmp_path, None).run(None)
     losses = [line["loss"] for line in logged(tmp_path)]
@@ -133,3 +132,9 @@ def test_the_average_follows_at_first_and_lingers_later() -> None:
         averaged, current = [torch.ones(2)], [torch.zeros(2)]
         update(averaged, current, torch.tensor(updates))
         assert averaged[0].tolist() == pytest.approx([kept, kept])
+
+
+def test_class_weights_by_hand() -> None:
+    from vss_ros.train.trainer import class_weights
+
+    assert class_weights([3, 1], 1.02).tolist() == pytest.approx([1 / np.log(1.77), 1 / np.log(1.27)])

@@ -94,11 +94,11 @@ class PhaseClips:
 
     def __len__(self) -> int:
         wanted = sum(data.samples for data in self._phase.data)
-        return wanted // self._recipe.batch * self._recipe.batch
+        return wanted // self._phase.batch * self._phase.batch
 
     def __getitem__(self, index: int) -> Item:
         key = [self._recipe.seed, self._recipe.phases.index(self._phase), self.epoch]
-        batch_rng = np.random.default_rng([*key, index // self._recipe.batch])  # a batch has clips of one length
+        batch_rng = np.random.default_rng([*key, index // self._phase.batch])  # a batch has clips of one length
         frames = 1 + (int(batch_rng.integers(1, self._phase.remembered + 1)) if self._phase.remembered else 0)
         rng = np.random.default_rng([*key, index, 1])
         shares = np.array([data.samples for data in self._phase.data], float)
@@ -113,13 +113,13 @@ class PhaseClips:
         """
         with ThreadPoolExecutor(max_workers=1) as ahead:
             waiting = ahead.submit(self._batch, 0)
-            for start in range(0, len(self), self._recipe.batch):
+            for start in range(0, len(self), self._phase.batch):
                 batch = waiting.result()
-                following = start + self._recipe.batch
+                following = start + self._phase.batch
                 if following < len(self):
                     waiting = ahead.submit(self._batch, following)
                 yield batch
 
     def _batch(self, start: int) -> tuple[Tensor, Tensor]:
-        images, labels = zip(*(self[index] for index in range(start, start + self._recipe.batch)), strict=True)
+        images, labels = zip(*(self[index] for index in range(start, start + self._phase.batch)), strict=True)
         return torch.stack(images, dim=1), torch.stack(labels)

@@ -28,7 +28,7 @@ from vss_ros.nets import NETS
 from vss_ros.runtimes.export import export_model, load_weights
 from vss_ros.runtimes.torch import TorchRuntime
 from vss_ros.train.recipe import Recipe
-from vss_ros.train.trainer import Training, class_weights
+from vss_ros.train.trainer import Training
 
 
 def prepare_training(recipe: Recipe, folder: Path, data: Path | None) -> Training:
@@ -50,8 +50,8 @@ def prepare_training(recipe: Recipe, folder: Path, data: Path | None) -> Trainin
     def measure(averaged: nn.ModuleDict) -> dict[str, float]:
         return {"val_miou": val_miou(plan, host, averaged, data, labels.names, recipe)}
 
-    weights = class_weights(pixels_per_class(data, len(labels)))
-    return Training(recipe, plan, host, stages, weights, folder, measure if data else None)
+    pixels = pixels_per_class(data, len(labels))
+    return Training(recipe, plan, host, stages, pixels, folder, measure if data else None)
 
 
 def host_of(recipe: Recipe) -> Host:

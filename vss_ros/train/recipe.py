@@ -43,6 +43,8 @@ class Phase:
         data: sources mixed in each batch.
         trains: stages or `stage.module` prefixes whose parameters move; the rest is frozen in eval mode. Empty = all.
         remembered: most past frames in a clip; each batch draws 1..remembered of them (0 = single pictures).
+        batch: clips per step.
+        balance: c of the class weights 1 / ln(c + share of pixels); smaller favours rare classes more.
     """
 
     epochs: int
@@ -50,6 +52,8 @@ class Phase:
     data: tuple[Data, ...]
     trains: tuple[str, ...] = ()
     remembered: int = 0
+    batch: int = 8
+    balance: float = 1.10
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,6 @@ class Recipe:
         phases: run in order.
         start_from: model folder whose equally named weights are loaded first.
         seed: of everything random.
-        batch: clips per step.
         crop: `(height, width)` px of training clips.
         input_size: `(height, width)` px the model is measured at and recommended for.
         weight_decay: of AdamW.
@@ -86,7 +89,6 @@ class Recipe:
     options: dict[str, Any] = field(default_factory=dict)
     start_from: str = ""
     seed: int = 0
-    batch: int = 8
     crop: tuple[int, int] = (288, 384)
     input_size: tuple[int, int] = (360, 480)
     mean: tuple[float, float, float] = (0.3907, 0.4052, 0.4143)

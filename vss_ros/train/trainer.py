@@ -37,7 +37,7 @@ class Training:
         plan: the method.
         host: the host it stands on.
         stages: modules by stage name; trained in place.
-        class_weights: `(K,)` float32 of the cross entropy.
+        pixels: training pixels of each class, for the weights of the cross entropy.
         folder: for `checkpoint.pt` and `log.jsonl`.
         measure: called with the averaged stages after an epoch; its figures go into the log.
     """
@@ -46,7 +46,7 @@ class Training:
     plan: TemporalMethod
     host: Host
     stages: nn.ModuleDict
-    class_weights: Tensor
+    pixels: Sequence[int]
     folder: Path
     measure: Callable[[nn.ModuleDict], dict[str, float]] | None = None
     measure_every: int = 5
@@ -60,7 +60,7 @@ class Training:
         done = self._resume(averaged)
         for number, phase in enumerate(self.recipe.phases):
             clips = PhaseClips(self.recipe, phase, data) if done < self._epochs_until(number + 1) else None
-            optimiser, schedule = self._optimiser(phase, len(clips) if clips else self.recipe.batch)
+            optimiser, schedule = self._optimiser(phase, len(clips) if clips else phase.batch)
             for epoch in range(phase.epochs):
                 overall = self._epochs_until(number) + epoch
                 if overall < done or clips is None:
@@ -92,7 +92,7 @@ class Training:
         _freeze(self.stages, phase.trains)
         moving = [p for p in self.stages.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(moving, lr=phase.rate, weight_decay=self.recipe.weight_decay)
-        steps = phase.epochs * (samples // self.recipe.batch)
+        steps = phase.epochs * (samples // phase.batch)
         return optimiser, torch.optim.lr_scheduler.OneCycleLR(
             optimiser, phase.rate, total_steps=steps + 1, pct_start=0.15
         )
@@ -101,11 +101,12 @@ class Training:
         self, phase: Phase, clips: PhaseClips, optimiser: torch.optim.Optimizer, schedule: Any, averaged: AveragedModel
     ) -> float:
         _freeze(self.stages, phase.trains)
+        weights = class_weights(self.pixels, phase.balance)
         total, count = 0.0, 0
         for images, labels in clips.batches():
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 logits = unroll(self.plan, self.host, self.stages, images)
-            loss = F.cross_entropy(logits.float(), labels.long(), self.class_weights, ignore_index=UNLABELLED)
+            loss = F.cross_entropy(logits.float(), labels.long(), weights, ignore_index=UNLABELLED)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_([p for p in self.stages.parameters() if p.requires_grad], 5.0)
@@ -195,7 +196,7 @@ def _warm_average(decay: float) -> Any:
     return update
 
 
-def class_weights(pixels: Sequence[int]) -> Tensor:
-    """ENet's weights 1 / ln(1.10 + share of pixels) (Paszke et al., 2016), milder than its 1.02."""
+def class_weights(pixels: Sequence[int], balance: float) -> Tensor:
+    """`(K,)` float32: ENet's weights 1 / ln(balance + share of pixels) (Paszke et al., 2016, there 1.02)."""
     counts = torch.tensor(pixels, dtype=torch.float32)
-    return 1.0 / torch.log(1.10 + counts / counts.sum())
+    return 1.0 / torch.log(balance + counts / counts.sum())
