@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +55,11 @@ def lmanet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def single_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The single-frame method with random weights."""
     return random_model(tmp_path_factory.mktemp("models") / "tiny_single", "single")
+
+
+@pytest.fixture(autouse=True)
+def logs_reach_pytest() -> None:
+    """With ROS sourced, launch's pytest plugin cuts new loggers off the root, where `caplog` listens."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("vss_ros") and isinstance(logger, logging.Logger):
+            logger.propagate = True

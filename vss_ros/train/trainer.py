@@ -65,7 +65,7 @@ class Training:
                 overall = self._epochs_until(number) + epoch
                 if overall < done or clips is None:
                     continue
-                self._load_optimiser(optimiser, schedule, overall)
+                self._load_optimiser(optimiser, schedule, number)
                 clips.epoch = epoch
                 begun = time.monotonic()
                 loss = self._epoch(phase, clips, optimiser, schedule, averaged)
@@ -132,13 +132,10 @@ class Training:
         log.info("resumed after epoch %d", self._state["done"])
         return int(self._state["done"])
 
-    def _load_optimiser(self, optimiser: torch.optim.Optimizer, schedule: Any, overall: int) -> None:
+    def _load_optimiser(self, optimiser: torch.optim.Optimizer, schedule: Any, number: int) -> None:
+        """Go on with the checkpoint's optimiser, if it is of this phase: a new phase starts with a fresh one."""
         state, self._state = self._state, None
-        if (
-            state is not None
-            and state["done"] == overall
-            and state["optimiser_of"] == len(optimiser.param_groups[0]["params"])
-        ):
+        if state is not None and state["phase"] == number:
             optimiser.load_state_dict(state["optimiser"])
             schedule.load_state_dict(state["schedule"])
 
@@ -157,7 +154,7 @@ class Training:
             "stages": self.stages.state_dict(),
             "averaged": averaged.state_dict(),
             "optimiser": optimiser.state_dict(),
-            "optimiser_of": len(optimiser.param_groups[0]["params"]),
+            "phase": figures["phase"],
             "schedule": schedule.state_dict(),
             "rng": torch.get_rng_state(),
         }
