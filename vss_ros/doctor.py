@@ -69,7 +69,11 @@ def _models() -> list[Finding]:
     from vss_ros.assemble import load_card, model_folders
 
     findings = []
-    for folder in model_folders():
+    try:
+        folders = model_folders()
+    except VssError as error:
+        return [Finding("models", str(error), False, True, "install the package with its models/ folder")]
+    for folder in folders:
         try:
             card = load_card(folder)
             for stage in card.stages:
