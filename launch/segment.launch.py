@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction, RegisterEventHandler
@@ -59,6 +60,12 @@ def _arguments() -> list[DeclareLaunchArgument]:
             description="Topic of the pictures; one for each of the cameras, with commas, where there are several. "
             "Not given: <namespace>/image, or <namespace>/<camera>/image.",
         ),
+        DeclareLaunchArgument(
+            "camera_info_topic",
+            default_value="",
+            description="Topic of the camera's CameraInfo; one for each of the cameras, with commas, where there are "
+            "several. Not given: the one beside image_topic, such as /camera/camera_info for /camera/image_raw.",
+        ),
         DeclareLaunchArgument("params_file", default_value=params_file, description="Parameters file of the node."),
         DeclareLaunchArgument(
             "namespace", default_value="vss", description="Namespace of the node and of the topics it publishes."
@@ -82,7 +89,7 @@ def _arguments() -> list[DeclareLaunchArgument]:
 
 
 def _segmenter(context: LaunchContext) -> list[Any]:
-    names = (*SETTINGS, "image_topic", "namespace", "use_sim_time", "log_level")
+    names = (*SETTINGS, "image_topic", "camera_info_topic", "namespace", "use_sim_time", "log_level")
     given = {name: LaunchConfiguration(name).perform(context).strip() for name in names}
     changes = {key: _typed(key, given[name]) for name, key in SETTINGS.items() if given[name]}
     # a logger is named after the whole path; a level without a name would be that of every library in the process
@@ -96,7 +103,7 @@ def _segmenter(context: LaunchContext) -> list[Any]:
             ParameterFile(LaunchConfiguration("params_file"), allow_substs=False),
             changes | {"use_sim_time": given["use_sim_time"] == "true"},
         ],
-        remappings=_remappings(given["cameras"], given["image_topic"]),
+        remappings=_remappings(given),
         arguments=["--ros-args", "--log-level", f"{logger}:={given['log_level']}"],
         output="screen",
     )
@@ -111,14 +118,30 @@ def _typed(key: str, text: str) -> Any:
         return text  # the node says what is wrong with it
 
 
-def _remappings(cameras: str, topics: str) -> list[tuple[str, str]]:
-    images = [f"{name.strip()}/image" for name in cameras.split(",") if name.strip()] or ["image"]
-    wanted = [topic.strip() for topic in topics.split(",") if topic.strip()]
-    if not wanted:
-        return []
-    if len(wanted) != len(images):
-        raise ValueError(f"image_topic wants {len(images)} topics for {', '.join(images)}, got {len(wanted)}: {topics}")
-    return list(zip(images, wanted, strict=True))
+def _remappings(given: Mapping[str, str]) -> list[tuple[str, str]]:
+    prefixes = [f"{name}/" for name in _parts(given["cameras"])] or [""]
+    images, infos = _parts(given["image_topic"]), _parts(given["camera_info_topic"])
+    wanted = {"image": images, "camera_info_in": infos or _beside(images, given["namespace"].strip("/"))}
+    remappings = []
+    for name, topics in wanted.items():
+        if topics and len(topics) != len(prefixes):
+            argument = "image_topic" if name == "image" else "camera_info_topic"
+            names, got = ", ".join(prefix + name for prefix in prefixes), ", ".join(topics)
+            raise ValueError(f"{argument} wants {len(prefixes)} topics for {names}, got {len(topics)}: {got}")
+        remappings += [(f"{prefix}{name}", topic) for prefix, topic in zip(prefixes, topics, strict=False)]
+    return remappings
+
+
+def _beside(images: list[str], namespace: str) -> list[str]:
+    """Where drivers publish CameraInfo; none where it may be another camera's or the one that this node publishes."""
+    infos = [topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info" for topic in images]
+    own = f"/{namespace}/" if namespace else "/camera_info"
+    is_clear = all(topic.startswith("/") and not topic.startswith(own) for topic in infos + images)
+    return infos if is_clear and len(set(infos)) == len(infos) else []
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _autostart(node: LifecycleNode) -> list[Any]:

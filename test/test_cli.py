@@ -31,7 +31,9 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize("command", ["demo", "replay", "segment", "export", "train", "models", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["demo", "replay", "segment", "node", "export", "train", "models", "planner-config", "doctor"]
+)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = vss(command, "--help")
     assert done.returncode == 0 and f"Example: vss {command}" in done.stdout.replace("`", "")
@@ -91,14 +93,29 @@ def test_doctor_and_models_answer(tmp_path: Path) -> None:
     assert vss("models").returncode == 0
 
 
+def test_planner_config_is_shown_or_written_once(single_folder: Path, tmp_path: Path) -> None:
+    import yaml
+
+    file = tmp_path / "nav2" / "labels.yaml"
+    shown = vss("planner-config", "nav2", single_folder, "--topic-prefix", "/vss/front")
+    assert shown.returncode == 0 and "/vss/front/labels" in shown.stdout
+    written = vss("planner-config", "nav2", single_folder, "--topic-prefix", "/vss/front", "--out", file)
+    assert written.returncode == 0, written.stderr
+    assert yaml.safe_load(file.read_text()) == yaml.safe_load(shown.stdout)
+    again = refused(vss("planner-config", "nav2", single_folder, "--out", file))
+    assert f"a new file was wanted at {file}: File exists" in again
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (("planner-config", "nav2", "lmanet_erfnet_camvit"), "was wanted for 'lmanet_erfnet_camvit'"),
         (("replay", "no/such/bag"), "no/such/bag"),
         (("replay", "synthetic:1x2", "--model", "lmanet_erfnet_camvit"), "was wanted for 'lmanet_erfnet_camvit'"),
         (("replay", "synthetic:1x2", "--memory-slots", "99"), "memory.slots wants -1..64 frames, got 99"),
         (("replay", "synthetic:1x2", "--backend", "tpu"), "runtime.backend wants one of auto, onnx, torch, got 'tpu'"),
         (("replay", "synthetic:1x2", "--settings", "nowhere.yaml"), "YAML file of settings was wanted at nowhere.yaml"),
+        (("node", "--transport", "tcp"), "transport wants one of auto, rclpy, dds, got 'tcp'"),
         (("train", "nowhere.yaml"), "a recipe file was wanted at nowhere.yaml"),
     ],
 )

@@ -25,6 +25,9 @@ from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
 from vss_ros.core.share import share_folder
 
 
+_OF_ROS = ("use_sim_time", "qos_overrides", "start_type_description_service")  # rclpy's own, in a parameters file
+
+
 @dataclass(frozen=True)
 class Model:
     """A loaded model: one runtime for all streams, a memory for each."""
@@ -56,8 +59,19 @@ def load_settings(path: str | Path | None = None, values: Mapping[str, Any] | No
             raise ConfigError(
                 f"{path} wants groups of settings such as 'memory: {{slots: 4}}', got {type(content).__name__}"
             )
-        settings = settings.with_values(content)
+        settings = settings.with_values(_without_ros(content))
     return settings.with_values(values or {})
+
+
+def _without_ros(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a ROS parameters file such as config/segmenter.yaml, or of a plain one as they are."""
+    settings: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping) and "ros__parameters" in value:
+            settings |= {name: x for name, x in value["ros__parameters"].items() if name not in _OF_ROS}
+        else:
+            settings[key] = value
+    return settings
 
 
 def model_folders() -> list[Path]:

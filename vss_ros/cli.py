@@ -136,6 +136,35 @@ def segment(
 
 
 @app.command()
+def node(
+    transport: Annotated[
+        str, typer.Option(help="auto, rclpy or dds; auto = rclpy if ROS 2 is there, else dds.")
+    ] = "auto",
+    image_topic: Annotated[str, typer.Option(help="Pictures; with commas for several cameras.")] = "",
+    camera_info_topic: Annotated[str, typer.Option(help="CameraInfo, likewise; not needed for labels.")] = "",
+    image_transport: Annotated[str, typer.Option(help="raw (Image) or compressed (CompressedImage).")] = "raw",
+    namespace: Annotated[str, typer.Option(help="Of the node and of the topics it publishes.")] = "vss",
+    model: ModelName = _DEFAULT_MODEL,
+    slots: Slots = -1,
+    window: Window = -1,
+    backend: Backend = "auto",
+    threads: Threads = 0,
+    settings: SettingsFile = None,
+) -> None:
+    """Label the pictures of a ROS 2 topic until Ctrl-C; with `--transport dds` ROS need not be installed.
+
+    Example: `vss node --transport dds --image-topic /camera/image_raw`
+    """
+    from vss_ros.ros.command import run_node
+
+    chosen = load_settings_for(model, slots, window, backend, threads, settings)
+    if image_transport != "raw":
+        chosen = chosen.with_values({"node.image_transport": image_transport})
+    topics = {"image_topic": image_topic, "camera_info_topic": camera_info_topic}
+    raise typer.Exit(run_node(chosen, transport=transport, namespace=namespace, **topics))
+
+
+@app.command()
 def export(
     model: Annotated[str, typer.Argument(help="Model folder whose weights are exported again.")],
     folder: Annotated[Path, typer.Option("--out", help="Model folder to write.")],
@@ -202,6 +231,32 @@ def models() -> None:
         reached = "-" if miou is None else f"{miou:.3f}"
         table.add_row(card.name, card.method, card.host.name, str(len(card.labels)), size, reached, card.summary)
     out.print(table)
+
+
+@app.command()
+def planner_config(
+    planner: Annotated[str, typer.Argument(help="Whose parameters file: nav2 (semantic_segmentation_layer).")],
+    model: Annotated[str, typer.Argument(help="Name under models/, or path of a model folder.")],
+    prefix: Annotated[str, typer.Option("--topic-prefix", help="Of the labels' topics, as /vss/front.")] = "/vss",
+    points: Annotated[
+        str, typer.Option("--points", help="Topic of the organised point cloud, aligned with the labels.")
+    ] = "/camera/depth/points",
+    file: Annotated[Path | None, typer.Option("--out", help="File to write; without it the text is shown.")] = None,
+) -> None:
+    """Write a planner's parameters with the classes of a model, named exactly as the node publishes them.
+
+    Example: `vss planner-config nav2 lmanet_erfnet_camvid`
+    """
+    from vss_ros.assemble import load_card
+    from vss_ros.ros.planner import planner_config as text_for
+    from vss_ros.ros.planner import write_config
+
+    text = text_for(planner, load_card(model), prefix=prefix, points=points)
+    if file is None:
+        typer.echo(text, nl=False)  # as it is: rich would wrap lines and read brackets as colours
+        return
+    write_config(file, text)
+    out.print(f"parameters for {planner} written to {file}", soft_wrap=True)
 
 
 @app.command()

@@ -34,6 +34,7 @@ _PACKAGES = (  # name to import, needed, what for, remedy
     ("av", False, "video files", "pip install av"),
     ("torch", False, "training and export", "pip install torch onnx"),
     ("rclpy", False, "the ROS 2 node", "source /opt/ros/<distro>/setup.bash"),
+    ("cyclonedds", False, "the node without ROS", "pip install 'cyclonedds==11.0.*'"),
     ("vision_msgs.msg", False, "class names for planners", "apt install ros-<distro>-vision-msgs"),
     ("cv_bridge", False, "nothing here; other nodes use it", ""),
 )

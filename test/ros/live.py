@@ -6,18 +6,15 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rclpy
 from ament_index_python import get_packages_with_prefixes
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -27,30 +24,33 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Empty, Header
+from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 from vision_msgs.msg import LabelInfo
 
-from vss_ros.ros.conversions import pack
+from test.ros.peer import PATIENCE_S, Peer, free_domain, picture_of, stamps_of
+from vss_ros.ros.rclpy_types import IMAGES
+from vss_ros.ros.silence import Publisher
 
 __all__ = [  # with the message classes, so that the tests need not import ROS, which may be absent
     "LATCHED",
+    "PATIENCE_S",
     "CompressedImage",
     "DescribeParameters",
     "Driver",
-    "DurabilityPolicy",
     "Empty",
     "Image",
     "LabelInfo",
     "Parameter",
-    "ReliabilityPolicy",
     "SetParameters",
     "SetParametersAtomically",
     "Trigger",
+    "free_domain",
+    "picture",
+    "stamps_of",
 ]
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 40.0
 RELIABLE = QoSProfile(depth=20)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -64,11 +64,6 @@ def environment(domain: int) -> dict[str, str]:
     if "rmw_cyclonedds_cpp" in get_packages_with_prefixes():
         chosen.setdefault("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
     return chosen
-
-
-def free_domain() -> int:
-    """A domain that another run on this machine hardly has; up to 101 its ports lie below the ephemeral ones."""
-    return random.SystemRandom().randint(2, 101)
 
 
 def start_node(domain: int, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
@@ -112,8 +107,13 @@ def ros2(domain: int, prefix: Path, log: Path, *arguments: str) -> subprocess.Po
         )
 
 
-class Driver:
-    """Publishes pictures and collects what comes back; spins only while it waits."""
+class Driver(Peer):
+    """A node on rclpy, with services and lifecycle too."""
+
+    types = IMAGES
+    image, compressed = Image, CompressedImage
+    label_info, empty, diagnostics = LabelInfo, Empty, DiagnosticArray
+    reliable, latched = RELIABLE, LATCHED
 
     def __init__(self, domain: int, node: str = "/vss/segmenter") -> None:
         os.environ.update(environment(domain))
@@ -122,7 +122,7 @@ class Driver:
         self.node = rclpy.create_node("tester", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self._segmenter, self.heard = node, dict[str, list[Any]]()
+        self._segmenter, self.heard = node, {}
         self.listen(DiagnosticArray, "/diagnostics")
 
     def close(self) -> None:
@@ -130,26 +130,23 @@ class Driver:
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
 
-    def listen(self, kind: Any, topic: str, qos: QoSProfile = RELIABLE) -> list[Any]:
-        """All messages that come on a topic from now on, in a list that grows."""
-        heard: list[Any] = []
-        self.heard[topic] = heard
-        self.node.create_subscription(kind, topic, heard.append, qos)
-        return heard
+    def spin(self, timeout_s: float) -> None:
+        self._executor.spin_once(timeout_sec=timeout_s)
 
-    def until(self, condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
-        """The condition's first true value."""
-        deadline = time.monotonic() + patience_s
-        while not (value := condition()):
-            assert time.monotonic() < deadline, f"{what}: not within {patience_s:g} s"
-            self._executor.spin_once(timeout_sec=0.05)
-        return value
+    def subscribe(self, kind: Any, topic: str, qos: Any, heard: Callable[[Any], Any]) -> None:
+        self.node.create_subscription(kind, topic, heard, qos)
 
-    def pause(self, seconds: float) -> None:
-        """Listen for a while."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self._executor.spin_once(timeout_sec=0.02)
+    def advertise(self, kind: Any, topic: str) -> Callable[[Any], None]:
+        return self.node.create_publisher(kind, topic, RELIABLE).publish  # type: ignore[no-any-return]
+
+    def new(self, kind: Any) -> Any:
+        return kind()
+
+    def publishers(self, topic: str) -> list[Publisher]:
+        return [_described(found) for found in self.node.get_publishers_info_by_topic(topic)]
+
+    def subscribers(self, topic: str) -> list[Publisher]:
+        return [_described(found) for found in self.node.get_subscriptions_info_by_topic(topic)]
 
     def call(self, kind: Any, name: str, request: Any = None) -> Any:
         """A service's answer."""
@@ -177,46 +174,14 @@ class Driver:
         if self.state == "inactive":
             assert self.change("activate")
 
-    def connect(self, topic: str, make: Callable[[], Any], heard: list[Any]) -> Callable[[Any], None]:
-        """A publisher of pictures, once the node answers to it.
 
-        Both ends of a best-effort topic must have found each other, and only the own end can be asked: so pictures
-        are sent until labels come back.
-        """
-        message = make()
-        publisher = self.node.create_publisher(type(message), topic, RELIABLE)
-        deadline = time.monotonic() + PATIENCE_S
-        while not heard:
-            assert time.monotonic() < deadline, f"no labels for pictures on {topic} within {PATIENCE_S:g} s"
-            publisher.publish(make())
-            self.pause(0.3)
-        self.pause(0.5)  # for the last ones
-        heard.clear()
-        return publisher.publish  # type: ignore[no-any-return]
-
-    def figures(self) -> dict[str, str]:
-        """The node's newest diagnostics, waited for."""
-        heard = self.heard["/diagnostics"]
-        heard.clear()
-        # the first one may have been counted before what the test has just done
-        self.until(lambda: len(heard) >= 2, "diagnostics")
-        return {entry.key: entry.value for status in heard[-1].status for entry in status.values}
-
-
-def picture(stamp_ns: int, *, encoding: str = "rgb8", height: int = 90, width: int = 160, padding: int = 0) -> Image:
-    """Noise, always the same for one stamp."""
-    step = width * 3 + padding
-    pixels = np.random.default_rng(stamp_ns).integers(0, 256, height * step, np.uint8)
-    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
-    return Image(
-        header=Header(stamp=Time(sec=sec, nanosec=nanosec), frame_id="cam_optical"),
-        height=height,
-        width=width,
-        encoding=encoding,
-        step=step,
-        data=pack(pixels),
+def _described(endpoint: Any) -> Publisher:
+    return Publisher(
+        node=f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}",
+        type=endpoint.topic_type,
+        reliable=endpoint.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
+        latched=endpoint.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
     )
 
 
-def stamps_of(messages: Sequence[Any]) -> list[int]:
-    return [m.header.stamp.sec * 1_000_000_000 + m.header.stamp.nanosec for m in messages]
+picture = partial(picture_of, IMAGES)

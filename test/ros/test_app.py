@@ -94,7 +94,7 @@ class Bench:
 
     def __init__(self, **options: Any) -> None:
         self.model, self.results = FakeModel(), list[Segmentation]()
-        self.app = SegmentApp(self.model, self.results.append, **options)
+        self.app = SegmentApp(self.model, lambda frame, result: self.results.append(result), **options)
 
     def drops(self, camera: int = 0) -> dict[str, int]:
         return {cause: count for cause, count in self.app.report()[camera].dropped.items() if count}
@@ -187,7 +187,7 @@ def test_a_fault_of_the_engine_is_logged_once_and_does_not_end_the_stream(bench,
 def test_a_fault_of_the_publisher_is_counted_too():
     model, sent = FakeModel(), list[Segmentation]()
 
-    def publish(result: Segmentation) -> None:
+    def publish(frame: Frame, result: Segmentation) -> None:
         if not sent:
             sent.append(result)
             raise OSError("no route")
@@ -315,6 +315,38 @@ def test_the_report_adds_up(bench):
     assert report.fps > 0
     for part in ("wait", "convert", "segment", "publish", "total", "age"):
         assert report.parts_ms[f"{part}_p50_ms"] <= report.parts_ms[f"{part}_p99_ms"]
+
+
+def test_churn_is_the_share_of_labels_that_change_but_not_across_a_reset(bench):
+    b = bench()
+    b.offer_and_wait(*[picture(value=value) for value in (1, 1, 2, 2, 1)])
+    assert b.app.report()[0].churn == 0.5, "two of four steps change every pixel"
+    b.app.reset("topic")
+    b.offer_and_wait(picture(value=3))
+    assert b.app.report()[0].churn == 0.5, "a reset is no step"
+    b.offer_and_wait(picture(value=3))
+    assert b.app.report()[0].churn == pytest.approx(0.4)
+
+
+def test_a_reset_can_be_of_one_camera(bench):
+    b = bench(cameras=["left", "right"])
+    for camera in ("left", "right"):
+        b.offer_and_wait(picture(), camera=camera)
+    b.app.reset("camera_info changed", only="left")
+    for camera in ("left", "right"):
+        b.offer_and_wait(picture(), camera=camera)
+    assert [(r.stream, r.reset) for r in b.results[2:]] == [("left", "camera_info changed"), ("right", None)]
+
+
+def test_the_picture_comes_with_its_labels(bench):
+    seen: list[tuple[Frame, Segmentation]] = []
+    app = SegmentApp(FakeModel(), lambda *pair: seen.append(pair))
+    app.start()
+    app.offer("camera", picture(stamp_ns=5, value=9))
+    until(lambda: app.report()[0].published == 1)
+    assert app.stop()
+    ((frame, result),) = seen
+    assert frame.stamp_ns == result.stamp_ns == 5 and (frame.image == 9).all()
 
 
 def test_cameras_want_names_that_differ():

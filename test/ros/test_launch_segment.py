@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed")
 if shutil.which("ros2") is None:
     pytest.skip("the ros2 command is not installed", allow_module_level=True)
 live = importlib.import_module("test.ros.live")
+CameraInfo = importlib.import_module("sensor_msgs.msg").CameraInfo
 TYPES = importlib.import_module("vss_ros.ros.rclpy_types").IMAGES
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
@@ -64,12 +66,38 @@ def jpeg(stamp_ns: int) -> Any:
 def test_every_argument_is_declared_at_the_top_with_its_meaning(ros, file):
     assert ros.launch(file, "--show-args").wait(timeout=60) == 0
     shown = ros.log.read_text()
-    names = "model memory_slots memory_window cameras image_topic image_transport backend output_size params_file"
-    for name in [*names.split(), "namespace", "use_sim_time", "autostart", "log_level"]:
+    names = "model memory_slots memory_window cameras image_topic camera_info_topic image_transport backend output_size"
+    for name in [*names.split(), "params_file", "namespace", "use_sim_time", "autostart", "log_level"]:
         assert f"'{name}':" in shown
     assert "No description given" not in shown
     backend = next(declared for declared in declarations() if declared.key == "runtime.backend")
     assert backend.says in shown, "the texts are those of the settings"
+
+
+@pytest.mark.parametrize(
+    ("given", "infos"),
+    [
+        ({"image_topic": "/camera/image_raw"}, ["/camera/camera_info"]),
+        ({"image_topic": TOPIC}, ["/camera/camera_info"]),
+        ({"image_topic": "/image_raw"}, ["/camera_info"]),
+        ({"image_topic": "/camera/image_raw", "camera_info_topic": "/other/camera_info"}, ["/other/camera_info"]),
+        ({"cameras": "a,b", "image_topic": "/a/image_raw,/b/image_raw"}, ["/a/camera_info", "/b/camera_info"]),
+        ({"cameras": "a,b", "image_topic": "/image_a,/image_b"}, []),
+        ({"image_topic": "/vss/image"}, []),
+        ({"image_topic": "/image_raw", "namespace": "/"}, []),
+        ({"image_topic": "image"}, []),
+        ({}, []),
+    ],
+)
+def test_camera_info_is_looked_for_beside_the_pictures(given, infos):
+    remappings = runpy.run_path(str(live.ROOT / "launch" / "segment.launch.py"))["_remappings"]
+    made = remappings({"cameras": "", "image_topic": "", "camera_info_topic": "", "namespace": "vss"} | given)
+    assert [topic for name, topic in made if name.endswith("camera_info_in")] == infos
+    assert [topic for name, topic in made if name.endswith("image")] == [
+        topic for topic in given.get("image_topic", "").split(",") if topic
+    ]
+    with pytest.raises(ValueError, match="camera_info_topic wants 1 topics for camera_info_in, got 2: /a, /b"):
+        remappings({"cameras": "", "image_topic": "", "camera_info_topic": "/a,/b", "namespace": "vss"})
 
 
 def test_pictures_in_labels_out_and_a_clean_end(ros, lmanet_folder):
@@ -79,6 +107,7 @@ def test_pictures_in_labels_out_and_a_clean_end(ros, lmanet_folder):
     driver = live.Driver(ros.domain)
     try:
         labels, confidence = (driver.listen(live.Image, f"/vss/{name}") for name in ("labels", "confidence"))
+        infos = driver.listen(CameraInfo, "/vss/camera_info")
         names = driver.listen(live.LabelInfo, "/vss/label_info", live.LATCHED)
         clock = itertools.count(FIRST_NS, STEP_NS)
         show = driver.connect(TOPIC, lambda: jpeg(next(clock)), labels)
@@ -92,6 +121,16 @@ def test_pictures_in_labels_out_and_a_clean_end(ros, lmanet_folder):
             ("mono8", 72, 120, 120, "cam_optical")
         }
         driver.until(lambda: names, "label_info")
+        camera = driver.node.create_publisher(CameraInfo, "/camera/camera_info", live.RELIABLE)  # beside the pictures
+        for _ in range(60):  # again and again: what comes before both ends have found each other is lost
+            camera.publish(CameraInfo(height=72, width=120))
+            driver.pause(0.1)
+            show(jpeg(next(clock)))
+            driver.pause(0.3)
+            if infos:
+                break
+        assert infos and (infos[0].height, infos[0].width) == (72, 120)
+        assert live.stamps_of(infos)[0] in live.stamps_of(labels)
         assert driver.state == "active"
     finally:
         driver.close()

@@ -1,7 +1,7 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The node as a process of its own on a real ROS 2, driven over topics and services. Skipped where rclpy is absent."""
+"""What only the node on rclpy has: lifecycle, parameters, services. The topics are tested in test_live_faces.py."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from vss_ros.assemble import load_card
 
 pytest.importorskip("rclpy", reason="ROS 2 is not sourced: rclpy does not import")
 pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed")
@@ -85,48 +83,6 @@ def segment(node: SimpleNamespace, **kind: Any) -> tuple[int, Any, Any]:
     return stamp_ns, node.labels[-1], node.confidence[-1]
 
 
-@pytest.mark.parametrize("kind", [{}, {"encoding": "bgr8"}, {"padding": 13}, {"height": 48, "width": 64}])
-def test_labels_as_planners_read_them(node, kind):
-    stamp_ns, labels, confidence = segment(node, **kind)
-    classes = len(load_card(node.model).labels)
-    for message in (labels, confidence):
-        assert message.encoding == "mono8"
-        assert (message.height, message.width) == (kind.get("height", 90), kind.get("width", 160))
-        assert message.step == message.width
-        assert len(message.data) == message.height * message.width
-        assert message.header.frame_id == "cam_optical"
-    assert labels.header == confidence.header
-    assert live.stamps_of([labels]) == [stamp_ns]
-    assert max(labels.data) < classes
-    assert max(confidence.data) > 0
-
-
-def test_every_picture_of_a_slow_stream_has_labels_in_order(node):
-    stamps = [segment(node)[0] for _ in range(5)]
-    assert live.stamps_of(node.labels) == live.stamps_of(node.confidence) == stamps
-
-
-def test_class_names_reach_whoever_comes_late(node):
-    heard = node.tester.listen(live.LabelInfo, "/vss/label_info", live.LATCHED)
-    node.tester.until(lambda: heard, "label_info")
-    names = {entry.class_id: entry.class_name for entry in heard[0].class_map}
-    assert names == dict(enumerate(load_card(node.model).labels))
-
-
-def test_profiles_on_the_graph(node):
-    graph = node.tester.node
-    (image,) = graph.get_subscriptions_info_by_topic("/vss/image")
-    assert image.qos_profile.reliability == live.ReliabilityPolicy.BEST_EFFORT
-    for topic, durability in (
-        ("labels", live.DurabilityPolicy.VOLATILE),
-        ("confidence", live.DurabilityPolicy.VOLATILE),
-        ("label_info", live.DurabilityPolicy.TRANSIENT_LOCAL),
-    ):
-        (offered,) = graph.get_publishers_info_by_topic(f"/vss/{topic}")
-        assert offered.qos_profile.reliability == live.ReliabilityPolicy.RELIABLE
-        assert offered.qos_profile.durability == durability
-
-
 def test_memory_is_reset_by_topic_and_by_service(node):
     before = node.tester.figures()
     segment(node)
@@ -141,34 +97,6 @@ def test_memory_is_reset_by_topic_and_by_service(node):
     after = node.tester.figures()
     for reason in ("resets: topic", "resets: service"):
         assert int(after[reason]) == int(before.get(reason, 0)) + 1
-
-
-def test_a_stamp_that_goes_back_resets_and_the_stream_goes_on(node):
-    segment(node)
-    before = node.tester.figures().get("resets: stamp went back", "0")
-    old = next(_clock) - 10**12
-    node.show(live.picture(old))
-    node.tester.until(lambda: old in live.stamps_of(node.labels), "labels of the older stamp")
-    assert int(node.tester.figures()["resets: stamp went back"]) == int(before) + 1
-
-
-def test_garbage_in_the_stream_leaves_the_good_pictures_unharmed(node):
-    before = node.tester.figures()
-    stamps = [segment(node)[0]]
-    for garbage in (
-        live.picture(next(_clock), encoding="garbage8"),
-        live.picture(next(_clock)),
-        live.picture(next(_clock)),
-    ):
-        if garbage.encoding == "rgb8":
-            garbage.data = garbage.data[:100]
-        node.show(garbage)
-        node.tester.pause(0.2)
-        stamps.append(segment(node)[0])
-    assert live.stamps_of(node.labels) == stamps
-    after = node.tester.figures()
-    assert int(after["dropped: bad encoding"]) == int(before["dropped: bad encoding"]) + 3
-    assert node.log.read_text().count("garbage8") == 1
 
 
 def _set(node: SimpleNamespace, kind: Any, **values: Any) -> Any:

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vss_ros.core.errors import ConfigError, FrameError, VssError
-from vss_ros.core.frame import Frame, Segmentation
+from vss_ros.core.frame import Frame, Segmentation, UInt8Array
 from vss_ros.core.segmenter import StreamOptions
 from vss_ros.data.messages import image_to_rgb, stamp_to_ns
 from vss_ros.ros.statistics import Drop, StreamReport, StreamStatistics
@@ -63,6 +63,7 @@ class _Camera:
     statistics: StreamStatistics = field(default_factory=StreamStatistics)
     mailbox: tuple[Any, float] | None = None  # newest message and when it came, in seconds of the monotonic clock
     reset: str | None = None  # reason of a reset that the worker has still to pass on
+    labels: UInt8Array | None = None  # the last ones that went out
     has_past: bool = False  # a frame has gone into the stream, so that there is something to forget
     logged: set[tuple[str, ...]] = field(default_factory=set)
 
@@ -72,7 +73,7 @@ class SegmentApp:
 
     Args:
         model: gives each camera its stream; they share one runtime.
-        publish: takes each segmentation, in the worker's thread.
+        publish: takes each frame with its segmentation, in the worker's thread.
         cameras: their names, as `offer` and `Segmentation.stream` use them.
         max_age_ms: frames older than this are dropped when their turn comes; 0 keeps all.
         now_ns: clock that the frames' stamps belong to.
@@ -84,7 +85,7 @@ class SegmentApp:
     def __init__(
         self,
         model: Model,
-        publish: Callable[[Segmentation], None],
+        publish: Callable[[Frame, Segmentation], None],
         *,
         cameras: Sequence[str] = ("camera",),
         max_age_ms: int = 0,
@@ -162,11 +163,11 @@ class SegmentApp:
             entry.mailbox = (message, time.monotonic())
             self._changed.notify()
 
-    def reset(self, reason: str = "request") -> None:
-        """Forget the past of every camera before its next frame."""
+    def reset(self, reason: str = "request", only: str | None = None) -> None:
+        """Forget the past before the next frame: of every camera, or `only` of the one of that name."""
         with self._changed:
             for camera in self._turns:
-                if camera.has_past:  # a reset that does nothing is not to be counted
+                if camera.has_past and only in (None, camera.name):  # a reset that does nothing is not to be counted
                     camera.reset = reason
 
     def tune(self, options: StreamOptions, max_age_ms: int) -> None:
@@ -230,7 +231,7 @@ class SegmentApp:
         with self._changed:
             if not self._active:
                 return Drop.INACTIVE
-        self._publish(result)
+        self._publish(frame, result)
         ended_s = time.monotonic()
         age_ms = (self._now_ns() - stamp_ns) / 1e6
         parts_s = {"wait": began_s - came_s, "convert": converted_s - began_s, "segment": segmented_s - converted_s}
@@ -238,8 +239,10 @@ class SegmentApp:
         parts_ms = dict(result.times_ms) | {name: 1e3 * spent for name, spent in parts_s.items()}
         if 0 <= age_ms < _SHOWN_AGE_MS:
             parts_ms["age"] = age_ms
+        churn = _churn(None if result.reset else camera.labels, result.labels)
+        camera.labels = result.labels
         with self._changed:
-            camera.statistics.publish(parts_ms, result.remembered, ended_s)
+            camera.statistics.publish(parts_ms, result.remembered, ended_s, churn)
         return None
 
     def _is_too_old(self, camera: _Camera, stamp_ns: int) -> bool:
@@ -269,6 +272,13 @@ class SegmentApp:
             return False
         camera.logged.add(kind)
         return True
+
+
+def _churn(before: UInt8Array | None, labels: UInt8Array) -> float | None:
+    """Share of pixels whose label changed; None where there is nothing to compare with."""
+    if before is None or before.shape != labels.shape:
+        return None
+    return float(np.count_nonzero(before != labels)) / labels.size
 
 
 def _kind_of(message: Any) -> str:

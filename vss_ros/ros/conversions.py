@@ -122,6 +122,7 @@ def figures(report: StreamReport, state: str) -> dict[str, str]:
         **{f"dropped: {cause}": str(count) for cause, count in report.dropped.items()},
         "memory_frames": str(report.remembered),
         "memory_mb": f"{report.memory_bytes / 1e6:.1f}",
+        "label_churn": f"{report.churn:.4f}",
         **{f"resets: {reason}": str(count) for reason, count in report.resets.items()},
         **{key: f"{value:.1f}" for key, value in report.parts_ms.items()},
     }

@@ -6,13 +6,10 @@
 from __future__ import annotations
 
 import logging
-import re
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from typing import Any
 
 import rclpy
@@ -21,8 +18,6 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
@@ -30,23 +25,14 @@ from std_srvs.srv import Trigger
 from vss_ros.assemble import Model, load_model, stream_options
 from vss_ros.core.config import Settings, declarations
 from vss_ros.core.errors import ConfigError, VssError
-from vss_ros.core.frame import Segmentation
+from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.ros.app import SegmentApp, warm_up
-from vss_ros.ros.conversions import diagnostics, label_images, label_info
+from vss_ros.ros.cameras import camera_names
+from vss_ros.ros.conversions import diagnostics, label_info
 from vss_ros.ros.parameters import declare_settings, settings_of
-from vss_ros.ros.rclpy_types import (
-    DIAGNOSTICS,
-    IMAGES,
-    LABELS,
-    LATCHED,
-    NEWEST,
-    POLICIES,
-    RESULT,
-    explain_silence,
-    fresh,
-)
+from vss_ros.ros.rclpy_channel import Channel
+from vss_ros.ros.rclpy_types import DIAGNOSTICS, IMAGES, LABELS
 from vss_ros.ros.ros_logging import forward_logs
-from vss_ros.ros.silence import SilenceWatch
 
 log = logging.getLogger("vss_ros.ros.rclpy_face")  # __name__ is __main__ under python -m
 
@@ -69,17 +55,6 @@ def _guarded(transition: Transition) -> Transition:
     return guarded
 
 
-@dataclass
-class _Channel:
-    """The topics of one camera; what is subscribed exists only while the node is active."""
-
-    labels: Any
-    confidence: Any
-    label_info: Any
-    image: Any = None
-    silence: SilenceWatch | None = None
-
-
 class SegmenterNode(LifecycleNode):
     """Subscribes to pictures, publishes labels; every transition can be undone and repeated."""
 
@@ -89,7 +64,7 @@ class SegmenterNode(LifecycleNode):
         self._phase = "unconfigured"
         self._model: Model | None = None
         self._app: SegmentApp | None = None
-        self._channels: dict[str, _Channel] = {}
+        self._channels: dict[str, Channel] = {}
         declare_settings(self)
         self.add_on_set_parameters_callback(self._on_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -115,7 +90,8 @@ class SegmenterNode(LifecycleNode):
                 max_age_ms=settings.node.max_age_ms,
                 now_ns=self._now_ns,
             )
-            self._channels = {name: self._channel(prefix) for name, prefix in cameras.items()}
+            colours = self._model.card.colours
+            self._channels = {name: Channel(self, name, prefix, colours) for name, prefix in cameras.items()}
         except Exception:
             self._release()
             raise
@@ -138,18 +114,8 @@ class SegmenterNode(LifecycleNode):
             self._publish_label_info(settings)
             app.start()
             kind = CompressedImage if settings.node.image_transport == "compressed" else Image
-            for (camera, prefix), channel in zip(
-                camera_names(settings.node.cameras).items(), self._channels.values(), strict=True
-            ):
-                channel.silence = SilenceWatch(time.monotonic())
-                channel.image = self.create_subscription(
-                    kind,
-                    f"{prefix}image",
-                    partial(app.offer, camera),
-                    fresh(NEWEST),
-                    qos_overriding_options=QoSOverridingOptions(POLICIES),
-                )
-                log.info("waiting for %s on %s", kind.__name__, channel.image.topic_name)
+            for channel in self._channels.values():
+                channel.subscribe(app, kind)
         except Exception:
             self._unsubscribe()
             app.stop()
@@ -190,9 +156,7 @@ class SegmenterNode(LifecycleNode):
         if self._app is not None:
             self._app.stop()
         for channel in self._channels.values():
-            for publisher in (channel.labels, channel.confidence, channel.label_info):
-                if publisher is not None:
-                    self.destroy_lifecycle_publisher(publisher)
+            channel.destroy()
         self._channels, self._app, self._model = {}, None, None
         self._phase = "unconfigured"
 
@@ -205,28 +169,14 @@ class SegmenterNode(LifecycleNode):
 
     # Topics
 
-    def _channel(self, prefix: str) -> _Channel:
-        publisher = partial(self._publisher, prefix)
-        info = None if LABELS is None else publisher(LABELS.label_info, "label_info", LATCHED)
-        return _Channel(publisher(Image, "labels", RESULT), publisher(Image, "confidence", RESULT), info)
-
-    def _publisher(self, prefix: str, kind: Any, name: str, qos: QoSProfile) -> Any:
-        overriding = QoSOverridingOptions(POLICIES)
-        return self.create_lifecycle_publisher(kind, prefix + name, fresh(qos), qos_overriding_options=overriding)
-
     def _unsubscribe(self) -> None:
         for channel in self._channels.values():
-            if channel.image is not None:
-                self.destroy_subscription(channel.image)
-                channel.image = None
+            channel.unsubscribe()
 
-    def _publish(self, result: Segmentation) -> None:
+    def _publish(self, frame: Frame, result: Segmentation) -> None:
         """Called in the worker's thread."""
-        channel = self._channels[result.stream]
-        labels, confidence = label_images(result, IMAGES)
         try:
-            channel.labels.publish(labels)
-            channel.confidence.publish(confidence)
+            self._channels[result.stream].publish(frame, result)
         except Exception:
             if self.context.ok():  # else the process is ending, and the frame with it
                 raise
@@ -285,30 +235,16 @@ class SegmenterNode(LifecycleNode):
         )
         self._diagnostics.publish(message)
         for report in reports:
-            channel = self._channels[report.camera]
-            if channel.image is None or channel.silence is None:
-                continue
-            if channel.silence.is_news(report.received, time.monotonic()):
-                log.warning("%s", explain_silence(self, channel.image))
+            self._channels[report.camera].watch(report.received)
 
 
-def camera_names(text: str) -> dict[str, str]:
-    """Cameras of `node.cameras` with the prefix of their topics; without any, one camera whose topics have none.
+def main(args: Sequence[str] | None = None, *, autostart: bool = False) -> int:
+    """The executable `segmenter`. Exit code 0 after SIGINT or SIGTERM.
 
-    Raises:
-        ConfigError: a name that cannot be part of a topic, or one that stands there twice.
+    Args:
+        args: the command line; that of the process if not given.
+        autostart: configure and activate at once; else that is left to `ros2 lifecycle` or a launch file.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) is None or names.count(name) > 1:
-            raise ConfigError(
-                f"node.cameras wants different names of letters, digits and _, such as front,rear; got '{text}'"
-            )
-    return {name: f"{name}/" for name in names} or {"camera": ""}
-
-
-def main(args: Sequence[str] | None = None) -> int:
-    """The executable `segmenter`; never changes its own lifecycle state. Exit code 0 after SIGINT or SIGTERM."""
     rclpy.init(args=list(args) if args is not None else None)
     try:
         node = SegmenterNode()
@@ -318,8 +254,11 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    started = True
     try:
-        executor.spin()
+        started = not autostart or _started(node)
+        if started:
+            executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
@@ -328,7 +267,13 @@ def main(args: Sequence[str] | None = None) -> int:
         node.close()
         executor.shutdown()
         rclpy.try_shutdown()
-    return 0
+    return 0 if started else 1
+
+
+def _started(node: SegmenterNode) -> bool:
+    """Configure and activate; what went wrong is in the log, and a shutdown meanwhile is not wrong."""
+    good = TransitionCallbackReturn.SUCCESS
+    return (node.trigger_configure() == good and node.trigger_activate() == good) or not node.context.ok()
 
 
 if __name__ == "__main__":

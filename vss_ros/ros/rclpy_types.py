@@ -11,10 +11,11 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from vss_ros.data.messages import ImageTypes
+from vss_ros.ros.camera_info import CameraInfoTypes
 from vss_ros.ros.conversions import DiagnosticTypes, LabelTypes, pack
 from vss_ros.ros.silence import Publisher, why_silent
 
@@ -26,6 +27,7 @@ else:
     LABELS = LabelTypes(LabelInfo, VisionClass)
 
 IMAGES = ImageTypes(image=Image, compressed=CompressedImage, header=Header, time=Time, pack=pack)
+INFOS = CameraInfoTypes(CameraInfo, RegionOfInterest)
 DIAGNOSTICS = DiagnosticTypes(DiagnosticArray, DiagnosticStatus, KeyValue, level=lambda number: bytes([number]))
 
 NEWEST = QoSProfile(

@@ -39,6 +39,7 @@ class StreamReport:
         remembered: past frames that the memory held for the newest frame.
         memory_bytes: size of the memory.
         fps: labels per second over the last five seconds.
+        churn: mean share of pixels whose label differs from the frame before, 0..1; resets are left out.
         parts_ms: `<part>_p50_ms`, p95 and p99 over the last frames.
     """
 
@@ -50,6 +51,7 @@ class StreamReport:
     remembered: int
     memory_bytes: int
     fps: float
+    churn: float
     parts_ms: Mapping[str, float]
 
 
@@ -63,16 +65,26 @@ class StreamStatistics:
     dropped: Counter[str] = field(default_factory=Counter)
     _parts_ms: dict[str, deque[float]] = field(default_factory=dict)
     _published_s: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    _churn: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
     def drop(self, cause: Drop) -> None:
         """Count a frame that gets no labels."""
         self.dropped[cause.value] += 1
 
-    def publish(self, parts_ms: Mapping[str, float], remembered: int, now_s: float) -> None:
-        """Count a frame whose labels went out; `now_s` is of a clock that never jumps."""
+    def publish(self, parts_ms: Mapping[str, float], remembered: int, now_s: float, churn: float | None = None) -> None:
+        """Count a frame whose labels went out.
+
+        Args:
+            parts_ms: time of each part.
+            remembered: past frames in the memory.
+            now_s: of a clock that never jumps.
+            churn: share of labels that changed, or None where there is no frame before to compare with.
+        """
         self.published += 1
         self.remembered = remembered
         self._published_s.append(now_s)
+        if churn is not None:
+            self._churn.append(churn)
         for part, spent_ms in parts_ms.items():
             self._parts_ms.setdefault(part, deque(maxlen=WINDOW)).append(spent_ms)
 
@@ -90,6 +102,7 @@ class StreamStatistics:
             remembered=self.remembered,
             memory_bytes=memory_bytes,
             fps=self._fps(now_s),
+            churn=sum(self._churn) / len(self._churn) if self._churn else 0.0,
             parts_ms=parts_ms,
         )
 

@@ -1,0 +1,122 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The topics of one camera over DDS."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from vss_ros.core.errors import ConfigError
+from vss_ros.core.frame import Frame, Segmentation, UInt8Array
+from vss_ros.data.typestore import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    LABEL_INFO,
+    VISION_CLASS,
+    ros2_types,
+    rosbags_image_types,
+)
+from vss_ros.ros.app import SegmentApp
+from vss_ros.ros.camera_info import Calibration, CameraInfoTypes
+from vss_ros.ros.conversions import LabelTypes, label_info
+from vss_ros.ros.dds_names import LATCHED, NEWEST, RESULT
+from vss_ros.ros.dds_transport import DdsNode
+from vss_ros.ros.outputs import EXTRAS, outgoing
+from vss_ros.ros.silence import Publisher, SilenceWatch, why_silent
+
+log = logging.getLogger(__name__)
+
+
+class Channel:
+    """One camera.
+
+    Args:
+        node: owner of publishers and subscriptions.
+        camera: its name in the app.
+        prefix: of its topics, empty or ending in `/`.
+        colours: `(256, 3)` uint8 RGB by label, for the overlay.
+    """
+
+    def __init__(self, node: DdsNode, camera: str, prefix: str, colours: UInt8Array) -> None:
+        self._node, self._camera, self._prefix, self._colours = node, camera, prefix, colours
+        self._images, types = rosbags_image_types(), ros2_types().types
+        self._infos = CameraInfoTypes(types[CAMERA_INFO], types["sensor_msgs/msg/RegionOfInterest"])
+        self._labels = LabelTypes(types[LABEL_INFO], types[VISION_CLASS])
+        self._calibration = Calibration()
+        kinds = {"labels": IMAGE, "confidence": IMAGE, "camera_info": CAMERA_INFO}
+        for name, extra in EXTRAS.items():
+            kinds[name] = COMPRESSED_IMAGE if extra.kind(self._images) is self._images.compressed else IMAGE
+        self._publishers = {name: node.publisher(prefix + name, kind, RESULT) for name, kind in kinds.items()}
+        self._label_info = node.publisher(f"{prefix}label_info", LABEL_INFO, LATCHED)
+        self._silence = SilenceWatch(time.monotonic())
+        self._image = self._kind = ""
+
+    def name_labels(self, names: tuple[str, ...], threshold: float) -> None:
+        """Publish the names of the classes, for those who are there and those who come later."""
+        self._label_info(label_info(names, threshold, time.time_ns(), self._images, self._labels))
+
+    def subscribe(self, app: SegmentApp, kind: str, remapped: Mapping[str, str]) -> None:
+        """Take pictures of that type, and the camera's calibration.
+
+        Raises:
+            ConfigError: the calibration would come from the topic that this node publishes.
+        """
+        image, info = (
+            self._node.resolved(remapped.get(name, name))
+            for name in (f"{self._prefix}image", f"{self._prefix}camera_info_in")
+        )
+        if info == self._node.resolved(f"{self._prefix}camera_info"):
+            raise ConfigError(
+                f"camera_info_in wants the camera's own topic, got {info}, on which this node publishes; choose another"
+            )
+        self._image, self._kind, self._silence = image, kind, SilenceWatch(time.monotonic())
+        self._node.subscribe(info, CAMERA_INFO, NEWEST, partial(self._on_camera_info, app))
+        self._node.subscribe(image, kind, NEWEST, partial(app.offer, self._camera))
+        log.info("waiting for %s on %s, CameraInfo on %s", kind.rsplit("/", 1)[-1], image, info)
+
+    def publish(self, frame: Frame, result: Segmentation) -> None:
+        """Labels and all that goes with them; called in the worker's thread."""
+        messages = outgoing(
+            frame,
+            result,
+            images=self._images,
+            infos=self._infos,
+            info=self._calibration.newest,
+            colours=self._colours,
+            wanted=lambda name: self._publishers[name].readers > 0,
+        )
+        for name, message in messages:
+            self._publishers[name](message)
+
+    def watch(self, received: int, offered: Callable[[], list[tuple[str, Publisher]]]) -> None:
+        """Say why no pictures come, once, if they do not.
+
+        Args:
+            received: pictures so far.
+            offered: gives every publisher with its topic.
+        """
+        if not self._silence.is_news(received, time.monotonic()):
+            return
+        found = offered()
+        others = {name for name, p in found if p.type == self._kind and p.node != self._node.full_name}
+        log.warning(
+            "%s",
+            why_silent(
+                self._image,
+                self._kind,
+                [publisher for name, publisher in found if name == self._image],
+                reliable=NEWEST.reliable,
+                latched=NEWEST.latched,
+                elsewhere=sorted(others),
+            ),
+        )
+
+    def _on_camera_info(self, app: SegmentApp, info: Any) -> None:
+        if self._calibration.take(info):
+            app.reset("camera_info changed", only=self._camera)

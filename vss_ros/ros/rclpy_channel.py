@@ -1,0 +1,113 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The topics of one camera on rclpy: publishers from configure to cleanup, subscriptions while the node is active."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from vss_ros.core.errors import ConfigError
+from vss_ros.core.frame import Frame, Segmentation, UInt8Array
+from vss_ros.ros.app import SegmentApp
+from vss_ros.ros.camera_info import Calibration
+from vss_ros.ros.outputs import EXTRAS, outgoing
+from vss_ros.ros.rclpy_types import IMAGES, INFOS, LABELS, LATCHED, NEWEST, POLICIES, RESULT, explain_silence, fresh
+from vss_ros.ros.silence import SilenceWatch
+
+log = logging.getLogger(__name__)
+
+
+class Channel:
+    """One camera.
+
+    Args:
+        node: owner of publishers and subscriptions.
+        camera: its name in the app.
+        prefix: of its topics, empty or ending in `/`.
+        colours: `(256, 3)` uint8 RGB by label, for the overlay.
+    """
+
+    def __init__(self, node: LifecycleNode, camera: str, prefix: str, colours: UInt8Array) -> None:
+        self._node, self._camera, self._prefix, self._colours = node, camera, prefix, colours
+        self._subscriptions: list[Any] = []
+        self._silence: SilenceWatch | None = None
+        self._calibration = Calibration()
+        self._publishers = {name: self._publisher(IMAGES.image, name) for name in ("labels", "confidence")}
+        self._publishers["camera_info"] = self._publisher(INFOS.camera_info, "camera_info")
+        for name, extra in EXTRAS.items():
+            self._publishers[name] = self._publisher(extra.kind(IMAGES), name)
+        self.label_info: Any = None if LABELS is None else self._publisher(LABELS.label_info, "label_info", LATCHED)
+
+    def subscribe(self, app: SegmentApp, kind: Any) -> None:
+        """Take pictures of that message class, and the camera's calibration.
+
+        Raises:
+            ConfigError: the calibration would come from the topic that this node publishes.
+        """
+        self._silence = SilenceWatch(time.monotonic())
+        image = self._subscription(kind, "image", partial(app.offer, self._camera))
+        # camera_info_in, since camera_info is the name of the rescaled one, beside the labels
+        info = self._subscription(INFOS.camera_info, "camera_info_in", partial(self._on_camera_info, app))
+        if info.topic_name == self._publishers["camera_info"].topic_name:
+            raise ConfigError(
+                f"camera_info_in wants the camera's own topic, got {info.topic_name}, on which this node publishes; "
+                "remap it to another"
+            )
+        log.info("waiting for %s on %s, CameraInfo on %s", kind.__name__, image.topic_name, info.topic_name)
+
+    def unsubscribe(self) -> None:
+        """Take nothing more."""
+        while self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions.pop())
+
+    def publish(self, frame: Frame, result: Segmentation) -> None:
+        """Labels and all that goes with them; called in the worker's thread."""
+        messages = outgoing(
+            frame,
+            result,
+            images=IMAGES,
+            infos=INFOS,
+            info=self._calibration.newest,
+            colours=self._colours,
+            wanted=lambda name: self._publishers[name].get_subscription_count() > 0,
+        )
+        for name, message in messages:
+            self._publishers[name].publish(message)
+
+    def watch(self, received: int) -> None:
+        """Say why no pictures come, once, if they do not."""
+        if self._subscriptions and self._silence is not None and self._silence.is_news(received, time.monotonic()):
+            log.warning("%s", explain_silence(self._node, self._subscriptions[0]))
+
+    def destroy(self) -> None:
+        """Take everything off the graph."""
+        self.unsubscribe()
+        for publisher in (*self._publishers.values(), self.label_info):
+            if publisher is not None:
+                self._node.destroy_lifecycle_publisher(publisher)
+
+    def _on_camera_info(self, app: SegmentApp, info: Any) -> None:
+        if self._calibration.take(info):
+            app.reset("camera_info changed", only=self._camera)
+
+    def _publisher(self, kind: Any, name: str, qos: QoSProfile = RESULT) -> Any:
+        overriding = QoSOverridingOptions(POLICIES)
+        topic = self._prefix + name
+        return self._node.create_lifecycle_publisher(kind, topic, fresh(qos), qos_overriding_options=overriding)
+
+    def _subscription(self, kind: Any, name: str, callback: Any) -> Any:
+        overriding = QoSOverridingOptions(POLICIES)
+        topic = self._prefix + name
+        created = self._node.create_subscription(
+            kind, topic, callback, fresh(NEWEST), qos_overriding_options=overriding
+        )
+        self._subscriptions.append(created)
+        return created
