@@ -24,7 +24,6 @@ from vss_ros.core.prepare import Resize
 from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
 from vss_ros.core.share import share_folder
 
-
 _OF_ROS = ("use_sim_time", "qos_overrides", "start_type_description_service")  # rclpy's own, in a parameters file
 
 
