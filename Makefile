@@ -36,8 +36,10 @@ lint: .venv/test.done ## ruff and mypy
 	$(BIN)/mypy
 
 bench: .venv/test.done ## the figures of the README
-	$(BIN)/python bench/attention.py --json bench/results/attention.json
-	$(BIN)/python bench/stream.py --json bench/results/stream.json
+	$(BIN)/python bench/attention.py --threads 1 --json bench/results/attention_1_thread.json
+	$(BIN)/python bench/attention.py --threads 2 --json bench/results/attention_2_threads.json
+	$(BIN)/python bench/stream.py --size 480x360 --json bench/results/stream_480x360.json
+	$(BIN)/python bench/stream.py --size 1024x512 --no-peers --json bench/results/stream_1024x512.json
 
 clean: ## remove what make made
 	rm -rf .venv build demo *.egg-info
