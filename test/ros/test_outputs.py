@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,3 +102,14 @@ def test_raw_confidence_is_a_float_from_0_to_1():
     values = np.frombuffer(message.data, "<f4").reshape(message.height, message.width)
     assert values.dtype == np.float32 and values.min() >= 0 and values.max() <= 1
     np.testing.assert_allclose(values, pair()[1].confidence / 255.0, atol=1e-7)
+
+
+def test_an_extra_that_cannot_be_built_costs_nothing_else_and_is_said_once(monkeypatch, caplog):
+    def broken(*_: Any) -> Any:
+        raise ValueError("no paint")
+
+    monkeypatch.setitem(EXTRAS, "overlay", replace(EXTRAS["overlay"], build=broken))
+    for _ in range(2):
+        assert list(sent("overlay", "confidence_raw")) == ["labels", "confidence", "confidence_raw"]
+    (record,) = caplog.records
+    assert "'overlay' could not be built" in record.getMessage() and "ValueError: no paint" in record.getMessage()

@@ -9,8 +9,10 @@ themselves, and are built only while somebody subscribes. All carry the frame's 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -22,6 +24,8 @@ from vss_ros.core.overlay import overlay
 from vss_ros.data.messages import ImageTypes, array_to_image, ns_to_stamp
 from vss_ros.ros.camera_info import CameraInfoTypes, rescale_camera_info
 from vss_ros.ros.conversions import label_images
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,21 @@ def outgoing(
     if info is not None:
         yield "camera_info", rescale_camera_info(info, frame.size, result, images, infos)
     for topic, extra in EXTRAS.items():
-        if wanted(topic):
-            yield topic, extra.build(frame, result, colours, images)
+        if not wanted(topic):
+            continue
+        try:
+            message = extra.build(frame, result, colours, images)
+        except Exception as error:  # the labels are out: a picture for people must not make their frame a failed one
+            _complain_once(topic, f"{type(error).__name__}: {error}")
+        else:
+            yield topic, message
+
+
+@lru_cache(maxsize=64)
+def _complain_once(topic: str, error: str) -> None:
+    log.error(
+        "'%s' could not be built, labels go on without it: %s. Further ones are left out in silence", topic, error
+    )
 
 
 def _overlay(frame: Frame, result: Segmentation, colours: UInt8Array, types: ImageTypes) -> Any:
