@@ -105,7 +105,7 @@ def replay(
 
 @app.command()
 def segment(
-    source: Annotated[str, typer.Argument(help="An image, or any source that `replay` takes.")],
+    source: Annotated[str, typer.Argument(help="Any source that `replay` takes.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for one labels PNG and one overlay per frame.")],
     model: ModelName = _DEFAULT_MODEL,
     topic: Topic = None,
@@ -207,6 +207,9 @@ def train(
     read = load_recipe(recipe)
     training = prepare_training(read, folder / read.name, data)
     stages = training.run(data, minutes=minutes)
+    if not training.finished:  # a half-trained model must not take the place of a trained one
+        out.print(f"time is up; run again to go on from {training.folder}")
+        return
     card = publish(training, stages, models_folder / read.name, data)
     out.print(
         f"{card.name} written to {card.folder}: {card.results.get('val', {}).get('miou', 'not measured')} mIoU on val"

@@ -80,8 +80,9 @@ def test_another_recipe_does_not_resume(tmp_path: Path) -> None:
 
 
 def test_publishes_a_folder_that_loads(tmp_path: Path) -> None:
-    from vss_ros.assemble import load_model, load_settings
+    from vss_ros.assemble import load_card, load_model, load_settings
     from vss_ros.core.frame import Frame
+    from vss_ros.runtimes.export import write_results
 
     training = prepare_training(RECIPE, tmp_path / "run", None)
     stages = training.run(None, minutes=0)
@@ -89,6 +90,10 @@ def test_publishes_a_folder_that_loads(tmp_path: Path) -> None:
     assert card.training["epochs"] == 1 and card.training["data"] == "synthetic streets"
     model = load_model(load_settings(values={"model.name": str(card.folder)}))
     assert model.stream()(Frame(0, np.zeros((64, 80, 3), np.uint8))).labels.shape == (64, 80)
+    before = {path.name: path.read_bytes() for path in card.folder.glob("*.onnx")}
+    measured = write_results(card, {"val": {"miou": 0.5}})
+    assert load_card(card.folder) == measured and measured.results == {"val": {"miou": 0.5}}
+    assert {path.name: path.read_bytes() for path in card.folder.glob("*.onnx")} == before
 
 
 def test_clips_depend_on_seed_epoch_and_index_alone() -> None:
@@ -139,3 +144,12 @@ def test_class_weights_by_hand() -> None:
     from vss_ros.train.trainer import class_weights
 
     assert class_weights([3, 1], 1.02).tolist() == pytest.approx([1 / np.log(1.77), 1 / np.log(1.27)])
+
+
+def test_a_run_that_was_stopped_says_that_it_has_not_finished(tmp_path: Path) -> None:
+    finished = []
+    for _ in RECIPE.phases[:2] + RECIPE.phases[1:]:
+        training = prepare_training(RECIPE, tmp_path, None)
+        training.run(None, minutes=0)
+        finished.append(training.finished)
+    assert finished == [False, False, False, True]

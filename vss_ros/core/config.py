@@ -12,6 +12,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
+from functools import lru_cache
 from typing import Any, get_type_hints
 
 from vss_ros.core.errors import ConfigError
@@ -160,6 +161,7 @@ class Declaration:
         return f"{self.group}.{self.name}"
 
 
+@lru_cache(maxsize=1)
 def declarations() -> tuple[Declaration, ...]:
     """All settings in the order of their declaration."""
     found = []

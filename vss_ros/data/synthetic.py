@@ -42,7 +42,7 @@ class SyntheticDrive:
         size: `(height, width)` px.
         frames: length of the drive.
         fps: frames per second; sets stamps and the distance between frames.
-        motion: False leaves motion out and saves a tenth of the time, about four tenths out of order.
+        motion: False leaves motion out and saves time, most of it out of order.
         effects: False gives the clean picture without noise, blur and exposure.
 
     Raises:

@@ -63,7 +63,7 @@ class Decode(nn.Module):
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         logits = self.decoder(features)
-        if self.training:  # nobody reads labels there, and they cost a tenth of a step
+        if self.training:  # nobody reads labels there
             return {"logits": logits}
         with torch.no_grad():
             scaled = logits.float() / self.temperature

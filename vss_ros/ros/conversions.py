@@ -36,7 +36,7 @@ class DiagnosticTypes:
 
 
 def pack(flat: UInt8Array) -> array.array[int]:
-    """Bytes as rclpy takes them fast: 0.3 ms for 720p, where a numpy array costs it 180 ms."""
+    """Bytes as rclpy takes them whole; of a numpy array it checks every element in Python."""
     packed = array.array("B")
     packed.frombytes(flat.data)
     return packed

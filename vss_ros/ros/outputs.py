@@ -91,7 +91,7 @@ def _overlay(frame: Frame, result: Segmentation, colours: UInt8Array, types: Ima
 
 def _compressed_labels(frame: Frame, result: Segmentation, colours: UInt8Array, types: ImageTypes) -> Any:
     """The labels as PNG; JPEG would invent classes along every edge."""
-    # OpenCV's default, run lengths at the fastest level, takes 3 to 9 ms for 720p; a level set here takes longer
+    # OpenCV's default, run lengths at the fastest level, suits labels; a level set here takes longer
     done, data = cv2.imencode(".png", np.ascontiguousarray(result.labels))
     if not done:
         raise FrameError(f"labels (H, W) uint8 were wanted for a PNG, got {result.labels.shape} {result.labels.dtype}")

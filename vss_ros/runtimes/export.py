@@ -137,6 +137,14 @@ def export_model(
     return ModelCard.from_mapping(content, folder)
 
 
+def write_results(card: ModelCard, results: Mapping[str, Any]) -> ModelCard:
+    """Put measured results into the card of an exported model; its stage files stay as they are."""
+    path = card.folder / "card.yaml"
+    content = {**yaml.safe_load(path.read_text(encoding="utf-8")), "results": dict(results)}
+    path.write_text(_card_text(content), encoding="utf-8")
+    return ModelCard.from_mapping(content, card.folder)
+
+
 def _card_text(content: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120)
 

@@ -25,7 +25,7 @@ from vss_ros.data.labels import load_labels
 from vss_ros.data.resize import resize
 from vss_ros.evaluate.replay import replay
 from vss_ros.nets import NETS
-from vss_ros.runtimes.export import export_model, load_weights
+from vss_ros.runtimes.export import export_model, load_weights, write_results
 from vss_ros.runtimes.torch import TorchRuntime
 from vss_ros.train.recipe import Recipe
 from vss_ros.train.trainer import Training
@@ -116,8 +116,7 @@ def publish(training: Training, stages: nn.ModuleDict, folder: Path, data: Path 
     exported = export_model(stages, training.plan, training.host, card, folder)
     if data is None:
         return exported
-    card["results"] = {"val": measure_exported(folder, data)}
-    return export_model(stages, training.plan, training.host, card, folder)
+    return write_results(exported, {"val": measure_exported(folder, data)})
 
 
 def _story(training: Training) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Training:
     folder: Path
     measure: Callable[[nn.ModuleDict], dict[str, float]] | None = None
     measure_every: int = 5
+    finished: bool = field(default=False, init=False)  # whether the last run came to the recipe's end
 
     def run(self, data: Path | None, *, minutes: float | None = None) -> nn.ModuleDict:
         """Train until the recipe ends or `minutes` have gone; returns the averaged stages, in eval mode."""
@@ -81,8 +82,10 @@ class Training:
                     figures |= self.measure(_stages(averaged))
                 self._save(averaged, optimiser, schedule, overall + 1, figures)
                 if minutes is not None and (time.monotonic() - started) / 60 > minutes:
+                    self.finished = last
                     log.warning("stopped after %d of %d epochs: time is up", overall + 1, self._epochs_until(None))
                     return _stages(averaged).eval()
+        self.finished = True
         return _stages(averaged).eval()
 
     def _epochs_until(self, phase: int | None) -> int:
