@@ -51,9 +51,20 @@ class PseudoVideo:
     turn_deg: float = 0.3
     light: float = 0.3
 
-    def clip(self, image: UInt8Array, labels: UInt8Array, frames: int, rng: Rng) -> Clip:
-        """A clip of `frames` frames from `image` `(H, W, 3)` RGB and `labels` `(H, W)`; `rng` decides everything."""
-        path = self._path(image.shape[:2], frames, rng)
+    def clip(
+        self,
+        image: UInt8Array,
+        labels: UInt8Array,
+        frames: int,
+        rng: Rng,
+        *,
+        centre: tuple[int, int] | None = None,
+    ) -> Clip:
+        """A clip of `frames` frames from `image` `(H, W, 3)` RGB and `labels` `(H, W)`; `rng` decides everything.
+
+        `centre` `(x, y)` in px of the still is where the path starts, or as near as keeps the view inside the still.
+        """
+        path = self._path(image.shape[:2], frames, rng, centre)
         lights = self._lights(frames, rng)
         images, truths = [], []
         blur = float(rng.uniform(0.4, 1.2)) if rng.random() < 0.2 else 0.0
@@ -63,12 +74,18 @@ class PseudoVideo:
             truths.append(truth)
         return Clip(np.stack(images), np.stack(truths), self._motion(path))
 
-    def _path(self, source: tuple[int, ...], frames: int, rng: Rng) -> list[Matrix]:
+    def _path(
+        self, source: tuple[int, ...], frames: int, rng: Rng, wanted: tuple[int, int] | None = None
+    ) -> list[Matrix]:
         height, width = self.size
         zoom = float(np.exp(rng.uniform(*np.log(self.scale))))
         turn = np.radians(rng.normal(0, 2.0))
         room = np.maximum(np.array([source[1], source[0]]) - np.array([width, height]) / zoom, 0.0)
-        centre = np.array([source[1], source[0]]) / 2 + room * (rng.random(2) - 0.5)
+        middle = np.array([source[1], source[0]]) / 2
+        if wanted is None:
+            centre = middle + room * (rng.random(2) - 0.5)
+        else:
+            centre = np.clip(np.array(wanted, float), middle - room / 2, middle + room / 2)
         velocity = rng.normal(0, self.pan_px, 2) * rng.random() / zoom
         zooming = rng.normal(0, self.zoom_rate)
         turning = np.radians(rng.normal(0, self.turn_deg)) * rng.random()

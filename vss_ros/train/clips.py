@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vss_ros.core.errors import TrainError
-from vss_ros.core.frame import UInt8Array
+from vss_ros.core.frame import UNLABELLED, UInt8Array
 from vss_ros.data.camvid import CamVid
 from vss_ros.data.pseudo_video import PseudoVideo
 from vss_ros.data.synthetic import SyntheticDrive
@@ -29,14 +29,34 @@ _FIRST_SEED = 1_000  # far from the small seeds that demos and tests render
 
 
 class Stills:
-    """Labelled pictures that a clip is made from by moving them."""
+    """Labelled pictures that a clip is made from by moving them.
 
-    def __init__(self, pictures: Sequence[Picture]) -> None:
+    Args:
+        pictures: `(H, W, 3)` images with `(H, W)` labels.
+        focus: share of the clips that are centred on a pixel of a class, each class equally often; a class that fills
+            a thousandth of the pixels is otherwise met too seldom to be learned in a short training.
+    """
+
+    def __init__(self, pictures: Sequence[Picture], focus: float = 0.0) -> None:
         self._pictures = pictures
+        self._focus = focus
+        self._holding: dict[int, list[int]] = {}  # pictures by the classes they show
+        for index, (_, labels) in enumerate(pictures):
+            for label in np.unique(labels[labels != UNLABELLED]):
+                self._holding.setdefault(int(label), []).append(index)
 
     def clip(self, frames: int, moving: PseudoVideo, rng: Rng) -> Picture:
         """`(T, H, W, 3)` images and the last frame's `(H, W)` labels."""
-        clip = moving.clip(*self._pictures[int(rng.integers(len(self._pictures)))], frames, rng)
+        centre = None
+        if self._focus and self._holding and rng.random() < self._focus:
+            label = int(rng.choice(sorted(self._holding)))
+            picture = self._pictures[int(rng.choice(self._holding[label]))]
+            rows, columns = np.nonzero(picture[1] == label)
+            chosen = int(rng.integers(len(rows)))
+            centre = (int(columns[chosen]), int(rows[chosen]))
+        else:
+            picture = self._pictures[int(rng.integers(len(self._pictures)))]
+        clip = moving.clip(*picture, frames, rng, centre=centre)
         return clip.images, clip.labels[-1]
 
 
@@ -56,8 +76,8 @@ class Drives:
         return (images[:, :, ::-1], labels[:, ::-1]) if rng.random() < 0.5 else (images, labels)
 
 
-def open_data(data: Data, root: Path | None, recipe: Recipe, frames: int) -> Stills | Drives:
-    """Decode or render a source once, for clips of up to `frames` frames.
+def open_data(data: Data, root: Path | None, recipe: Recipe, frames: int, focus: float = 0.0) -> Stills | Drives:
+    """Decode or render a source once, for clips of up to `frames` frames; `focus` as `Stills` has it.
 
     Raises:
         TrainError: an unknown source, or one whose folder or number of drives was not given.
@@ -66,11 +86,11 @@ def open_data(data: Data, root: Path | None, recipe: Recipe, frames: int) -> Sti
         if root is None:
             raise TrainError("source 'camvid' wants the data folder, got none; say --data DIR")
         camvid = CamVid(root, "train")
-        return Stills([camvid[i] for i in range(len(camvid))])
+        return Stills([camvid[i] for i in range(len(camvid))], focus)
     if data.source != "synthetic" or data.drives < 1:
         raise TrainError(f"a data source is 'camvid', or 'synthetic' with at least 1 of drives, got {data}")
     pieces = [_piece(_FIRST_SEED + number, recipe, frames) for number in range(data.drives)]
-    return Stills([(images[-1], labels) for images, labels in pieces]) if frames == 1 else Drives(pieces)
+    return Stills([(images[-1], labels) for images, labels in pieces], focus) if frames == 1 else Drives(pieces)
 
 
 def _piece(seed: int, recipe: Recipe, frames: int) -> Picture:
@@ -88,8 +108,8 @@ class PhaseClips:
 
     def __init__(self, recipe: Recipe, phase: Phase, root: Path | None) -> None:
         self._recipe, self._phase = recipe, phase
-        self._sources = [open_data(data, root, recipe, phase.remembered + 1) for data in phase.data]
-        self._moving = PseudoVideo(recipe.crop)
+        self._sources = [open_data(data, root, recipe, phase.remembered + 1, phase.focus) for data in phase.data]
+        self._moving = PseudoVideo(phase.crop or recipe.crop, scale=phase.zoom)
         self.epoch = 0
 
     def __len__(self) -> int:

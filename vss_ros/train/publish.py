@@ -43,6 +43,9 @@ def prepare_training(recipe: Recipe, folder: Path, data: Path | None) -> Trainin
     plan = plan_for(recipe.method, recipe.options)
     labels = load_labels(recipe.labels)
     stages = build_stages(recipe.method, plan, recipe.net, len(labels), mean=recipe.mean, std=recipe.std)
+    for module in stages.modules():
+        if isinstance(module, nn.Dropout2d):
+            module.p *= recipe.dropout
     if recipe.start_from:
         load_weights(stages, load_card(recipe.start_from), partly=True)
     host = host_of(recipe)

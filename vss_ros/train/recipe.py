@@ -45,6 +45,9 @@ class Phase:
         remembered: most past frames in a clip; each batch draws 1..remembered of them (0 = single pictures).
         batch: clips per step.
         balance: c of the class weights 1 / ln(c + share of pixels); smaller favours rare classes more.
+        crop: `(height, width)` px of the clips, where not the recipe's.
+        zoom: smallest and largest scale a still is seen at. Half the size costs a quarter of the time.
+        focus: share of the stills that are centred on a pixel of a class; every class is drawn as often as any other.
     """
 
     epochs: int
@@ -54,6 +57,9 @@ class Phase:
     remembered: int = 0
     batch: int = 8
     balance: float = 1.10
+    crop: tuple[int, int] | None = None
+    zoom: tuple[float, float] = (0.7, 1.6)
+    focus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class Recipe:
         input_size: `(height, width)` px the model is measured at and recommended for.
         weight_decay: of AdamW.
         averaging: decay of the exponential moving average of the weights, which is what is kept.
+        dropout: factor on the network's dropout rates. The published ones suit runs many times as long.
     """
 
     name: str
@@ -95,6 +102,7 @@ class Recipe:
     std: tuple[float, float, float] = (0.2965, 0.3051, 0.3008)
     weight_decay: float = 1e-4
     averaging: float = 0.998
+    dropout: float = 1.0
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -112,9 +120,12 @@ def load_recipe(path: str | Path) -> Recipe:
     phases = []
     for phase in values["phases"]:
         data = tuple(_build(Data, entry, path) for entry in phase.get("data", ()))
-        phases.append(_build(Phase, {**phase, "data": data, "trains": tuple(phase.get("trains", ()))}, path))
-    tuples = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    return _build(Recipe, {**values, **tuples, "phases": tuple(phases)}, path)
+        phases.append(_build(Phase, {**_tuples(phase), "data": data}, path))
+    return _build(Recipe, {**_tuples(values), "phases": tuple(phases)}, path)
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def _build(kind: type[T], values: dict[str, Any], path: Path) -> T:

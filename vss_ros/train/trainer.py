@@ -49,7 +49,7 @@ class Training:
     pixels: Sequence[int]
     folder: Path
     measure: Callable[[nn.ModuleDict], dict[str, float]] | None = None
-    measure_every: int = 5
+    measure_every: int = 10
     finished: bool = field(default=False, init=False)  # whether the last run came to the recipe's end
 
     def run(self, data: Path | None, *, minutes: float | None = None) -> nn.ModuleDict:
