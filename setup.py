@@ -68,6 +68,12 @@ setup(
         *share_files("models", "*/*"),
     ],
     install_requires=["numpy", "setuptools"],
-    entry_points={"console_scripts": [f"vss = {NAME}.cli:main", f"segmenter = {NAME}.ros.rclpy_face:main"]},
+    entry_points={
+        "console_scripts": [
+            f"vss = {NAME}.cli:main",
+            f"segmenter = {NAME}.ros.rclpy_face:main",
+            f"doctor = {NAME}.cli:main_doctor",
+        ]
+    },
     zip_safe=False,
 )

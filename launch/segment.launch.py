@@ -1,21 +1,24 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The segmenter on one or several cameras.
+"""The segmenter on one or several cameras, and RViz beside it if you like.
 
 `ros2 launch vss_ros segment.launch.py image_topic:=/camera/image_raw`; `--show-args` lists every argument.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
+import yaml
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction, RegisterEventHandler
 from launch.conditions import IfCondition
 from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterFile
@@ -24,6 +27,7 @@ from lifecycle_msgs.msg import Transition
 from launch import LaunchContext, LaunchDescription
 from vss_ros.core.config import declarations
 from vss_ros.core.share import share_folder
+from vss_ros.ros.points import INPUTS
 
 # launch argument -> setting; an argument left empty leaves the setting to params_file
 SETTINGS = {
@@ -34,12 +38,13 @@ SETTINGS = {
     "image_transport": "node.image_transport",
     "backend": "runtime.backend",
     "output_size": "output.size",
+    "points": "output.points",
 }
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Arguments, the node, and what brings it to work."""
-    return LaunchDescription([*_arguments(), OpaqueFunction(function=_segmenter)])
+    """Arguments, the node, what brings it to work, and RViz."""
+    return LaunchDescription([*_arguments(), OpaqueFunction(function=_segmenter), OpaqueFunction(function=_rviz)])
 
 
 def _arguments() -> list[DeclareLaunchArgument]:
@@ -66,6 +71,12 @@ def _arguments() -> list[DeclareLaunchArgument]:
             description="Topic of the camera's CameraInfo; one for each of the cameras, with commas, where there are "
             "several. Not given: the one beside image_topic, such as /camera/camera_info for /camera/image_raw.",
         ),
+        DeclareLaunchArgument(
+            "points_topic",
+            default_value="",
+            description="Topic of what makes labelled points, see points; one for each of the cameras, with commas, "
+            "where there are several. Not given: <namespace>/depth_in or <namespace>/points_in.",
+        ),
         DeclareLaunchArgument("params_file", default_value=params_file, description="Parameters file of the node."),
         DeclareLaunchArgument(
             "namespace", default_value="vss", description="Namespace of the node and of the topics it publishes."
@@ -85,11 +96,17 @@ def _arguments() -> list[DeclareLaunchArgument]:
             description="Least severe messages that the node logs.",
             choices=["debug", "info", "warn", "error", "fatal"],
         ),
+        DeclareLaunchArgument(
+            "rviz",
+            default_value="false",
+            description="Show overlay, confidence and labelled points in RViz; of several cameras those of the first.",
+            choices=yes_no,
+        ),
     ]
 
 
 def _segmenter(context: LaunchContext) -> list[Any]:
-    names = (*SETTINGS, "image_topic", "camera_info_topic", "namespace", "use_sim_time", "log_level")
+    names = (*SETTINGS, "image_topic", "camera_info_topic", "points_topic", "namespace", "use_sim_time", "log_level")
     given = {name: LaunchConfiguration(name).perform(context).strip() for name in names}
     changes = {key: _typed(key, given[name]) for name, key in SETTINGS.items() if given[name]}
     # a logger is named after the whole path; a level without a name would be that of every library in the process
@@ -110,6 +127,38 @@ def _segmenter(context: LaunchContext) -> list[Any]:
     return [node, *_autostart(node)]
 
 
+def _rviz(context: LaunchContext) -> list[Any]:
+    given = {name: LaunchConfiguration(name).perform(context).strip() for name in ("rviz", "namespace", "cameras")}
+    if given["rviz"] != "true":
+        return []
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        distro = os.environ.get("ROS_DISTRO", "<distro>")
+        missing = f"rviz:=true wants the package rviz2, which is not installed: apt install ros-{distro}-rviz2"
+        return [LogInfo(msg=f"{missing}. The segmenter runs without it")]
+    layout = share_folder("config") / "vss.rviz"
+    viewer = Node(
+        package="rviz2",
+        executable="rviz2",
+        name="vss_rviz",
+        arguments=["-d", str(layout)],
+        remappings=_moved(layout.read_text(encoding="utf-8"), given["namespace"], given["cameras"]),
+        parameters=[{"use_sim_time": LaunchConfiguration("use_sim_time").perform(context) == "true"}],
+        output="screen",
+    )
+    return [viewer]
+
+
+def _moved(layout: str, namespace: str, cameras: str) -> list[tuple[str, str]]:
+    """Remappings of the layout's topics, which lie below /vss, to the namespace and the first of the cameras."""
+    above = "/".join(["", *(part for part in namespace.split("/") if part), *_parts(cameras)[:1], ""])
+    displays = yaml.safe_load(layout)["Visualization Manager"]["Displays"]
+    topics = [display["Topic"]["Value"] for display in displays if "Topic" in display]
+    moved = [(topic, above + topic.removeprefix("/vss/")) for topic in topics]
+    return [(topic, other) for topic, other in moved if topic != other]
+
+
 def _typed(key: str, text: str) -> Any:
     declared = next(declared for declared in declarations() if declared.key == key)
     try:
@@ -122,10 +171,12 @@ def _remappings(given: Mapping[str, str]) -> list[tuple[str, str]]:
     prefixes = [f"{name}/" for name in _parts(given["cameras"])] or [""]
     images, infos = _parts(given["image_topic"]), _parts(given["camera_info_topic"])
     wanted = {"image": images, "camera_info_in": infos or _beside(images, given["namespace"].strip("/"))}
+    # params_file may be what says which of the two; the node subscribes to that one only
+    wanted |= dict.fromkeys(INPUTS.values(), _parts(given["points_topic"]))
     remappings = []
     for name, topics in wanted.items():
         if topics and len(topics) != len(prefixes):
-            argument = "image_topic" if name == "image" else "camera_info_topic"
+            argument = {"image": "image_topic", "camera_info_in": "camera_info_topic"}.get(name, "points_topic")
             names, got = ", ".join(prefix + name for prefix in prefixes), ", ".join(topics)
             raise ValueError(f"{argument} wants {len(prefixes)} topics for {names}, got {len(topics)}: {got}")
         remappings += [(f"{prefix}{name}", topic) for prefix, topic in zip(prefixes, topics, strict=False)]

@@ -41,6 +41,18 @@ class Model:
         """A segmenter with an empty memory of its own."""
         return StreamSegmenter(self.plan, self.card.host, self.runtime, self.options, resize=self.resize)
 
+    def tuned(self, settings: Settings) -> Model:
+        """The same model and runtime with the live ones of other settings.
+
+        Raises:
+            ConfigError: a value that can be set only when the model is loaded.
+            CardError: a value that the method does not take.
+        """
+        plan = _with_memory(plan_for(self.card.method, self.card.options), settings)
+        if plan.stages(self.card.host) != self.plan.stages(self.card.host):
+            raise ConfigError(f"a memory for the loaded stages was wanted, got {plan}; start anew with it")
+        return replace(self, plan=plan, options=stream_options(self.card, settings))
+
 
 def load_settings(path: str | Path | None = None, values: Mapping[str, Any] | None = None) -> Settings:
     """Defaults, then a YAML file, then `values`.
@@ -153,6 +165,7 @@ def stream_options(card: ModelCard, settings: Settings) -> StreamOptions:
         input_size=fixed,  # type: ignore[arg-type]
         output_size=None if size == "camera" else size,
         max_gap_s=settings.memory.max_gap_s,
+        scene_cut=settings.memory.scene_cut,
         confidence_min=settings.confidence.min,
     )
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,14 +38,19 @@ Topic = Annotated[str | None, typer.Option("--topic", help="Image topic of a bag
 _DEFAULT_MODEL = Settings().model.name
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Run `vss`; what the package refuses is one line on stderr and exit code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        app(standalone_mode=True)
+        app(args, standalone_mode=True)
     except VssError as error:
         Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
         raise SystemExit(1) from error
+
+
+def main_doctor() -> None:
+    """`ros2 run vss_ros doctor`, which is `vss doctor`."""
+    main(["doctor", *sys.argv[1:]])
 
 
 @app.callback(invoke_without_command=True)
@@ -143,6 +149,8 @@ def node(
     image_topic: Annotated[str, typer.Option(help="Pictures; with commas for several cameras.")] = "",
     camera_info_topic: Annotated[str, typer.Option(help="CameraInfo, likewise; not needed for labels.")] = "",
     image_transport: Annotated[str, typer.Option(help="raw (Image) or compressed (CompressedImage).")] = "raw",
+    points: Annotated[str, typer.Option(help="Labelled points from depth or cloud; none leaves them out.")] = "none",
+    points_topic: Annotated[str, typer.Option(help="Registered depth, or organised clouds, likewise.")] = "",
     namespace: Annotated[str, typer.Option(help="Of the node and of the topics it publishes.")] = "vss",
     model: ModelName = _DEFAULT_MODEL,
     slots: Slots = -1,
@@ -160,7 +168,9 @@ def node(
     chosen = load_settings_for(model, slots, window, backend, threads, settings)
     if image_transport != "raw":
         chosen = chosen.with_values({"node.image_transport": image_transport})
-    topics = {"image_topic": image_topic, "camera_info_topic": camera_info_topic}
+    if points != "none":
+        chosen = chosen.with_values({"output.points": points})
+    topics = {"image_topic": image_topic, "camera_info_topic": camera_info_topic, "points_topic": points_topic}
     raise typer.Exit(run_node(chosen, transport=transport, namespace=namespace, **topics))
 
 
@@ -238,7 +248,7 @@ def models() -> None:
 
 @app.command()
 def planner_config(
-    planner: Annotated[str, typer.Argument(help="Whose parameters file: nav2 (semantic_segmentation_layer).")],
+    planner: Annotated[str, typer.Argument(help="Whose parameters: nav2 (semantic_segmentation_layer) or nvblox.")],
     model: Annotated[str, typer.Argument(help="Name under models/, or path of a model folder.")],
     prefix: Annotated[str, typer.Option("--topic-prefix", help="Of the labels' topics, as /vss/front.")] = "/vss",
     points: Annotated[
@@ -263,19 +273,29 @@ def planner_config(
 
 
 @app.command()
-def doctor(json_file: JsonFile = None) -> None:
-    """Say what is installed, what is missing, and how to get it.
+def doctor(
+    graph: Annotated[bool, typer.Option("--graph", help="Look for topics of pictures on the live graph too.")] = False,
+    topic: Annotated[str | None, typer.Option(help="The one that the node is to take; implies --graph.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Say what is installed, what is missing, and how to get it; exit code 1 if the node could not run.
 
-    Example: `vss doctor`
+    Example: `vss doctor --graph --topic /camera/image_raw`
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from vss_ros.doctor import examine
 
     findings = examine()
+    if graph or topic:
+        from vss_ros.ros.graph_doctor import examine_graph
+
+        findings += examine_graph(topic)
     table = Table("what", "found", "remedy")
     for finding in findings:
-        table.add_row(finding.what, f"[{'green' if finding.good else 'red'}]{finding.found}[/]", finding.remedy)
+        found = f"[{'green' if finding.good else 'red'}]{escape(finding.found)}[/]"
+        table.add_row(escape(finding.what), found, escape(finding.remedy))
     out.print(table)
     if json_file:
         _write_json(json_file, {"findings": [vars(finding) for finding in findings]})

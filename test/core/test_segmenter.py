@@ -8,6 +8,7 @@ from test.core.fakes import HOST, FakeRuntime, Summing
 from vss_ros.core.errors import FrameError
 from vss_ros.core.frame import UNLABELLED, Frame, Segmentation
 from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
+from vss_ros.data.synthetic import SyntheticDrive
 
 SIZE = (16, 24)
 
@@ -122,3 +123,47 @@ def test_streams_share_nothing_but_the_runtime() -> None:
     right(frame(50, 0))
     assert [label(left(frame(2, 100))), label(right(frame(60, 100)))] == [3, 110]
     assert left.memory_bytes == 2 * 16 * 24
+
+
+def test_a_scene_cut_forgets_and_a_moving_camera_does_not() -> None:
+    drive, other = ([f.image for f in SyntheticDrive(seed=seed, size=(96, 128), frames=8)] for seed in (3, 2))
+    stream = StreamSegmenter(Summing(2), HOST, FakeRuntime(), StreamOptions((96, 128), scene_cut=0.18))
+    pictures = [*drive[:4], *other[4:]]
+    resets = [stream(Frame(t * 100_000_000, image)).reset for t, image in enumerate(pictures)]
+    assert resets == [None] * 4 + ["scene cut"] + [None] * 3
+
+
+def test_without_a_threshold_nothing_is_a_cut() -> None:
+    stream = segmenter(scene_cut=0.0)
+    assert [stream(frame(value, t)).reset for t, value in enumerate((0, 255, 0))] == [None] * 3
+
+
+def test_a_failed_frame_is_no_scene_to_compare_with() -> None:
+    stream = segmenter(scene_cut=0.5)
+    stream(frame(200, 0))
+    with pytest.raises(RuntimeError):
+        stream(frame(13, 50))
+    assert stream(frame(201, 100)).reset is None
+
+
+def test_another_plan_is_adopted_with_an_empty_memory() -> None:
+    stream = segmenter(slots=1)
+    stream(frame(1, 0))
+    stream(frame(2, 100))
+    stream.adopt(Summing(3))
+    results = [stream(frame(value, 200 + 100 * t)) for t, value in enumerate((3, 4, 5, 6))]
+    assert [(label(r), r.remembered) for r in results] == [(3, 0), (7, 1), (12, 2), (18, 3)]
+    assert results[0].reset == "memory settings changed" and stream.resets == {"memory settings changed": 1}
+
+
+def test_the_same_plan_again_changes_nothing() -> None:
+    stream = segmenter(slots=2)
+    stream(frame(1, 0))
+    stream.adopt(Summing(2))
+    assert label(stream(frame(2, 100))) == 3 and not stream.resets
+
+
+def test_a_plan_adopted_before_the_first_frame_is_no_reset() -> None:
+    stream = segmenter(slots=1)
+    stream.adopt(Summing(2))
+    assert stream(frame(1, 0)).reset is None and not stream.resets

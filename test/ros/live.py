@@ -23,13 +23,13 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 from vision_msgs.msg import LabelInfo
 
 from test.ros.peer import PATIENCE_S, Peer, free_domain, picture_of, stamps_of
-from vss_ros.ros.rclpy_types import IMAGES
+from vss_ros.ros.rclpy_types import CLOUDS, IMAGES
 from vss_ros.ros.silence import Publisher
 
 __all__ = [  # with the message classes, so that the tests need not import ROS, which may be absent
@@ -113,6 +113,7 @@ class Driver(Peer):
     types = IMAGES
     image, compressed = Image, CompressedImage
     label_info, empty, diagnostics = LabelInfo, Empty, DiagnosticArray
+    cloud, clouds = PointCloud2, CLOUDS
     reliable, latched = RELIABLE, LATCHED
 
     def __init__(self, domain: int, node: str = "/vss/segmenter") -> None:

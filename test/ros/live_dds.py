@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from test.ros.peer import Peer
-from vss_ros.data.typestore import COMPRESSED_IMAGE, IMAGE, LABEL_INFO, ros2_types, rosbags_image_types
+from vss_ros.data.typestore import COMPRESSED_IMAGE, IMAGE, LABEL_INFO, POINT_CLOUD, ros2_types, rosbags_image_types
+from vss_ros.ros.dds_channel import cloud_types
 from vss_ros.ros.dds_discovery import discovery_of
 from vss_ros.ros.dds_face import DIAGNOSTIC_ARRAY, EMPTY
 from vss_ros.ros.dds_graph import Graph
@@ -30,6 +31,7 @@ class DdsPeer(Peer):
     types = rosbags_image_types()
     image, compressed = IMAGE, COMPRESSED_IMAGE
     label_info, empty, diagnostics = LABEL_INFO, EMPTY, DIAGNOSTIC_ARRAY
+    cloud, clouds = POINT_CLOUD, cloud_types()
     reliable, latched = Profile(20), LATCHED
 
     def __init__(self, domain: int) -> None:

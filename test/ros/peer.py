@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vss_ros.data.messages import ImageTypes
+from vss_ros.ros.points import LAYOUT, CloudTypes
 from vss_ros.ros.silence import Publisher
 
 PATIENCE_S = 40.0
@@ -28,7 +29,8 @@ class Peer:
 
     Attributes:
         types: message classes that `picture` is built from.
-        image, compressed, label_info, empty, diagnostics: what `listen` and `advertise` take for these messages.
+        image, compressed, label_info, empty, diagnostics, cloud: what `listen` and `advertise` take for these messages.
+        clouds: makes a PointCloud2.
         reliable, latched: QoS profiles.
     """
 
@@ -38,6 +40,8 @@ class Peer:
     label_info: Any
     empty: Any
     diagnostics: Any
+    cloud: Any
+    clouds: CloudTypes
     reliable: Any
     latched: Any
     heard: dict[str, list[Any]]
@@ -132,3 +136,12 @@ def picture_of(
 
 def stamps_of(messages: Sequence[Any]) -> list[int]:
     return [m.header.stamp.sec * 1_000_000_000 + m.header.stamp.nanosec for m in messages]
+
+
+def cloud_of(peer: Peer, stamp_ns: int, height: int = 9, width: int = 16) -> Any:
+    """An organised cloud whose points are 1, 2, 3... metres away."""
+    points = np.zeros((height, width), LAYOUT)
+    points["z"] = 1 + np.arange(height * width).reshape(height, width)
+    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
+    header = peer.types.header(stamp=peer.types.time(sec=sec, nanosec=nanosec), frame_id="depth_optical")
+    return peer.clouds.create(header, peer.clouds.fields(), points)

@@ -36,6 +36,9 @@ class FakeStream:
     def reset(self, reason: str = "request") -> None:
         self._pending = reason
 
+    def adopt(self, plan: Any) -> None:
+        self.plan = plan
+
     def __call__(self, frame: Frame) -> Segmentation:
         self._model.entered.release()
         assert self._model.hold.wait(PATIENCE_S)
@@ -52,7 +55,7 @@ class FakeStream:
 
 class FakeModel:
     def __init__(self) -> None:
-        self.options = OPTIONS
+        self.options, self.plan = OPTIONS, "plan"
         self.hold, self.entered = threading.Event(), threading.Semaphore(0)
         self.hold.set()
         self.streams: list[FakeStream] = []
@@ -220,12 +223,12 @@ def test_old_pictures_are_dropped_once_their_turn_comes(bench, logged):
 
 def test_tune_takes_effect_with_the_next_frame(bench):
     b = bench(now_ns=lambda: 10_000_000_000)
-    tuned = replace(OPTIONS, confidence_min=0.5)
+    tuned = SimpleNamespace(options=replace(OPTIONS, confidence_min=0.5), plan="another plan")
     b.offer_and_wait(picture())
     b.app.tune(tuned, max_age_ms=1)
     b.offer_and_wait(picture())
     assert b.drops() == {"too old": 1}
-    assert b.model.streams[0].options is tuned
+    assert (b.model.streams[0].options, b.model.streams[0].plan) == (tuned.options, "another plan")
 
 
 def test_pictures_before_start_and_after_stop_are_inactive():

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vss_ros.core.config import DiagnosticSettings
 from vss_ros.core.frame import Segmentation
 from vss_ros.data.messages import ImageTypes
 from vss_ros.ros.conversions import DiagnosticTypes, LabelTypes, diagnostics, judge, label_images, label_info, pack
 from vss_ros.ros.statistics import Drop, StreamStatistics
 
 STAMP_NS = 1_700_000_000_987_654_321
+LIMITS = DiagnosticSettings()
 
 
 def _rosbags() -> SimpleNamespace:
@@ -111,6 +113,7 @@ def test_diagnostics_hold_every_figure_as_text(types):
         state="active",
         hardware_id="lmanet on onnx",
         stamp_ns=STAMP_NS,
+        limits=LIMITS,
         images=types.images,
         types=types.diagnostics,
     )
@@ -123,7 +126,14 @@ def test_diagnostics_hold_every_figure_as_text(types):
 
 def test_before_configure_the_node_reports_its_state(types):
     message = diagnostics(
-        [], node="/n", state="unconfigured", hardware_id="", stamp_ns=0, images=types.images, types=types.diagnostics
+        [],
+        node="/n",
+        state="unconfigured",
+        hardware_id="",
+        stamp_ns=0,
+        limits=LIMITS,
+        images=types.images,
+        types=types.diagnostics,
     )
     assert [status.message for status in message.status] == ["unconfigured"]
 
@@ -142,7 +152,23 @@ def test_the_verdict_is_about_now(received, published_s, now_s, state, level, sa
     statistics = StreamStatistics(received=received)
     for at_s in published_s:
         statistics.publish({}, 0, at_s)
-    found, message = judge(statistics.report("c", {}, 0, now_s), state)
+    found, message = judge(statistics.report("c", {}, 0, now_s), state, LIMITS)
+    assert (found, says in message) == (level, True), message
+
+
+@pytest.mark.parametrize(
+    ("limits", "level", "says"),
+    [
+        (DiagnosticSettings(min_fps=0.9, max_latency_ms=41), 0, "1.0 labels/s"),
+        (DiagnosticSettings(min_fps=1.1), 1, "diagnostics.min_fps wants 1.1"),
+        (DiagnosticSettings(max_latency_ms=39), 1, "labels after 40 ms (p95), diagnostics.max_latency_ms is 39"),
+    ],
+)
+def test_limits_make_a_slow_node_a_warning(limits, level, says):
+    statistics = StreamStatistics(received=2)
+    for at_s in (9.0, 10.0):
+        statistics.publish({"total": 40.0}, 0, at_s)
+    found, message = judge(statistics.report("c", {}, 0, 10.0), "active", limits)
     assert (found, says in message) == (level, True), message
 
 

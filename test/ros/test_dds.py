@@ -205,6 +205,27 @@ def test_a_picture_arrives_as_a_view_and_outlives_its_reader(dds):
     assert np.array_equal(heard[0].data, sent.data)
 
 
+def test_names_of_nodes_that_are_no_text_are_left_out(dds):
+    """Anybody may announce anything; the node that listens goes on."""
+    from test.ros.peer import free_domain
+
+    node = dds.transport.DdsNode("one", discovery=Discovery(free_domain(), "OFF"))
+    graph = dds.graph.Graph(node.participant)
+    try:
+        node.publisher("/labels", IMAGE, RESULT)
+        kind = dds.graph.GRAPH_TYPE
+        types = ros2_types().types
+        stranger = types["rmw_dds_common/msg/NodeEntitiesInfo"]("/", "stranger", [], [])
+        gid = types["rmw_dds_common/msg/Gid"](np.zeros(16, np.uint8))
+        announced = bytes(ros2_types().serialize_cdr(types[kind](gid, [stranger]), kind))
+        node._graph.write_cdr(announced.replace(b"stranger", b"\xff\xferanger"))
+        ((topic, found),) = graph.publishers()
+        assert (topic, found.node, found.type) == ("/labels", "/one", IMAGE)
+    finally:
+        graph.close()
+        node.close()
+
+
 def test_a_configuration_that_cyclone_refuses_is_one_sentence(dds):
     from test.ros.peer import free_domain
     from vss_ros.core.errors import BackendError

@@ -12,6 +12,7 @@ import runpy
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ import pytest
 
 from vss_ros.core.config import declarations
 from vss_ros.data.messages import array_to_jpeg
+from vss_ros.ros.points import INPUTS
 
 pytest.importorskip("rclpy", reason="ROS 2 is not sourced: rclpy does not import")
 pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed")
@@ -33,6 +35,7 @@ TYPES = importlib.import_module("vss_ros.ros.rclpy_types").IMAGES
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
 
+NOT_GIVEN = {"cameras": "", "image_topic": "", "camera_info_topic": "", "points_topic": "", "namespace": "vss"}
 FIRST_NS, STEP_NS = 1_700_000_000_000_000_000, 100_000_000
 TOPIC = "/camera/image_raw/compressed"
 
@@ -67,7 +70,17 @@ def test_every_argument_is_declared_at_the_top_with_its_meaning(ros, file):
     assert ros.launch(file, "--show-args").wait(timeout=60) == 0
     shown = ros.log.read_text()
     names = "model memory_slots memory_window cameras image_topic camera_info_topic image_transport backend output_size"
-    for name in [*names.split(), "params_file", "namespace", "use_sim_time", "autostart", "log_level"]:
+    for name in [
+        *names.split(),
+        "params_file",
+        "namespace",
+        "use_sim_time",
+        "autostart",
+        "log_level",
+        "rviz",
+        "points",
+        "points_topic",
+    ]:
         assert f"'{name}':" in shown
     assert "No description given" not in shown
     backend = next(declared for declared in declarations() if declared.key == "runtime.backend")
@@ -91,13 +104,72 @@ def test_every_argument_is_declared_at_the_top_with_its_meaning(ros, file):
 )
 def test_camera_info_is_looked_for_beside_the_pictures(given, infos):
     remappings = runpy.run_path(str(live.ROOT / "launch" / "segment.launch.py"))["_remappings"]
-    made = remappings({"cameras": "", "image_topic": "", "camera_info_topic": "", "namespace": "vss"} | given)
+    made = remappings(NOT_GIVEN | given)
     assert [topic for name, topic in made if name.endswith("camera_info_in")] == infos
     assert [topic for name, topic in made if name.endswith("image")] == [
         topic for topic in given.get("image_topic", "").split(",") if topic
     ]
     with pytest.raises(ValueError, match="camera_info_topic wants 1 topics for camera_info_in, got 2: /a, /b"):
-        remappings({"cameras": "", "image_topic": "", "camera_info_topic": "/a,/b", "namespace": "vss"})
+        remappings(NOT_GIVEN | {"camera_info_topic": "/a,/b"})
+
+
+def test_points_come_from_one_topic_for_each_camera():
+    remappings = runpy.run_path(str(live.ROOT / "launch" / "segment.launch.py"))["_remappings"]
+    made = remappings(NOT_GIVEN | {"cameras": "a,b", "points_topic": "/a/depth,/b/depth"})
+    for name in INPUTS.values():
+        assert [topic for other, topic in made if other.endswith(f"/{name}")] == ["/a/depth", "/b/depth"]
+    with pytest.raises(ValueError, match="points_topic wants 1 topics for depth_in, got 2: /a, /b"):
+        remappings(NOT_GIVEN | {"points_topic": "/a,/b"})
+
+
+@pytest.mark.parametrize(
+    ("namespace", "cameras", "prefix"),
+    [
+        ("vss", "", "/vss/"),
+        ("/fleet/robot1/", "", "/fleet/robot1/"),
+        ("", "", "/"),
+        ("vss", "front, rear", "/vss/front/"),
+        ("/", "front", "/front/"),
+    ],
+)
+def test_the_topics_of_rviz_follow_namespace_and_camera(namespace, cameras, prefix):
+    moved = runpy.run_path(str(live.ROOT / "launch" / "segment.launch.py"))["_moved"]
+    layout = (live.ROOT / "config" / "vss.rviz").read_text(encoding="utf-8")
+    made = moved(layout, namespace, cameras)
+    names = ["overlay", "labels", "confidence", "points"]
+    assert made == ([] if prefix == "/vss/" else [(f"/vss/{name}", prefix + name) for name in names])
+
+
+def test_rviz_is_started_where_it_is_installed(ros):
+    """A stand-in for rviz2, which writes down how it was started."""
+    prefix = ros.folder / "install"
+    marker = prefix / "share" / "ament_index" / "resource_index" / "packages" / "rviz2"
+    script = prefix / "lib" / "rviz2" / "rviz2"
+    script.parent.mkdir(parents=True)
+    marker.touch()
+    script.write_text("#!/usr/bin/env python3\nimport sys\nprint('rviz2 got', *sys.argv[1:], flush=True)\n")
+    script.chmod(0o755)
+    ros.launch("segment.launch.py", "rviz:=true", "autostart:=false", "namespace:=robot", "cameras:=front,rear")
+    said = said_by(ros, "rviz2 got")
+    layout = said.split("-d ")[1].split()[0]
+    assert Path(layout).name == "vss.rviz" and Path(layout).is_file()
+    assert "-r __node:=vss_rviz" in said and "-r /vss/points:=/robot/front/points" in said
+
+
+@pytest.mark.skipif("rviz2" in live.get_packages_with_prefixes(), reason="rviz2 is installed, and would open a window")
+def test_without_rviz_the_node_runs_and_the_log_says_how_to_get_it(ros, single_folder):
+    ros.launch("segment.launch.py", "rviz:=true", f"model:={single_folder}")
+    assert "apt install ros-" in said_by(ros, "rviz:=true wants the package rviz2")
+    said_by(ros, "waiting for Image")
+
+
+def said_by(ros: SimpleNamespace, text: str) -> str:
+    """The line of the launch's log with that text, waited for."""
+    deadline = time.monotonic() + live.PATIENCE_S
+    while not (found := [line for line in ros.log.read_text().splitlines() if text in line]):
+        assert time.monotonic() < deadline, f"'{text}' was never said:\n{ros.log.read_text()}"
+        time.sleep(0.1)
+    return found[0]
 
 
 def test_pictures_in_labels_out_and_a_clean_end(ros, lmanet_folder):

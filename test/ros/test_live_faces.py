@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from test.ros.peer import free_domain, picture_of, stamps_of
+from test.ros.peer import cloud_of, free_domain, picture_of, stamps_of
 from vss_ros.assemble import load_card
 from vss_ros.data.messages import image_to_labels
-from vss_ros.data.typestore import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO, ros2_types
+from vss_ros.data.typestore import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO, POINT_CLOUD, ros2_types
+from vss_ros.ros.points import LAYOUT
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -35,7 +36,7 @@ needs_ros = [pytest.mark.ros, pytest.mark.skipif(not HAS_ROS, reason="ROS 2 is n
 
 ROOT = Path(__file__).parents[2]
 STEP_NS = 100_000_000
-IMAGE_TOPIC = "/camera/image_raw"
+IMAGE_TOPIC, POINTS_TOPIC = "/camera/image_raw", "/camera/depth/points"
 _clock = itertools.count(1_700_000_000_000_000_007, STEP_NS)  # stamps go on from test to test
 
 PAIRS = [  # transport of the node, and of the peer
@@ -86,7 +87,8 @@ def started(
     """Node and peer, connected; the node must end with code 0 on SIGINT."""
     face, transport = request.param
     domain, log = free_domain(), tmp_path_factory.mktemp(face) / "node.log"
-    process = start(face, domain, log, "--model", lmanet_folder, "--image-topic", IMAGE_TOPIC)
+    points = ("--points", "cloud", "--points-topic", POINTS_TOPIC)
+    process = start(face, domain, log, "--model", lmanet_folder, "--image-topic", IMAGE_TOPIC, *points)
     peer = open_peer(transport, domain)
     try:
         labels, confidence = (peer.listen(peer.image, f"/vss/{name}") for name in ("labels", "confidence"))
@@ -157,6 +159,8 @@ def test_types_and_profiles_on_the_graph(node):
         ("/vss/confidence", IMAGE, False),
         ("/vss/label_info", LABEL_INFO, True),
         ("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", False),
+        ("/vss/stats", "diagnostic_msgs/msg/DiagnosticArray", False),
+        ("/vss/points", POINT_CLOUD, False),
     ):
         (offered,) = node.peer.until(lambda topic=topic: node.peer.publishers(topic), topic)
         assert (offered.node, offered.type) == ("/vss/segmenter", kind)
@@ -210,6 +214,27 @@ def test_overlay_and_png_come_to_who_subscribes(node):
     labels = {stamp: message for stamp, message in zip(stamps_of(node.labels), node.labels, strict=True)}
     (stamp_ns,) = stamps_of(pngs[-1:])
     assert np.array_equal(image_to_labels(pngs[-1]), image_to_labels(labels[stamp_ns]))
+
+
+def test_labelled_points_come_to_who_subscribes(node):
+    clouds = node.peer.listen(node.peer.cloud, "/vss/points")
+    publish = node.peer.advertise(node.peer.cloud, POINTS_TOPIC)
+    stamps: list[int] = []
+
+    def seen() -> bool:
+        stamps.append(next(_clock))
+        publish(cloud_of(node.peer, stamps[-1] + 20_000_000))
+        node.peer.pause(0.1)
+        node.show(picture_of(node.peer.types, stamps[-1]))
+        node.peer.until(lambda: stamps[-1] in stamps_of(node.labels), "labels")
+        return bool(clouds)
+
+    node.peer.until(seen, "labelled points")
+    cloud, labels = clouds[-1], next(m for m in node.labels if stamps_of([m]) == stamps_of(clouds[-1:]))
+    assert cloud.header.frame_id == "depth_optical" and (cloud.height, cloud.width) == (9, 16)
+    points = np.frombuffer(cloud.data, LAYOUT).reshape(9, 16)
+    assert points["z"].ravel().tolist() == list(range(1, 145))
+    np.testing.assert_array_equal(points["label"], image_to_labels(labels)[5::10, 5::10])
 
 
 def test_camera_info_comes_at_the_size_of_the_labels(node):

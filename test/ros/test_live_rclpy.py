@@ -108,8 +108,26 @@ def _set(node: SimpleNamespace, kind: Any, **values: Any) -> Any:
 
 
 def test_parameters_that_need_a_rebuild_are_read_only(node):
-    (result,) = _set(node, live.SetParameters, memory__slots=1).results
+    (result,) = _set(node, live.SetParameters, runtime__threads=1).results
     assert not result.successful and "read-only" in result.reason
+
+
+def test_the_memory_changes_its_size_while_the_node_runs(node):
+    for _ in range(3):
+        segment(node)
+    try:
+        (result,) = _set(node, live.SetParameters, memory__slots=1).results
+        assert result.successful, result.reason
+        for _ in range(3):
+            segment(node)
+        figures = node.tester.figures()
+        assert figures["memory_frames"] == "1" and int(figures["resets: memory settings changed"]) == 1
+        result = _set(node, live.SetParametersAtomically, memory__slots=2, memory__window=4).result
+        assert not result.successful and "window" in result.reason and "4" in result.reason
+        segment(node)
+        assert node.tester.figures()["memory_frames"] == "1", "nothing of a refused request counts"
+    finally:
+        _set(node, live.SetParameters, memory__slots=-1)
 
 
 def test_a_bad_value_is_rejected_with_the_reason_and_nothing_changes(node):
@@ -136,14 +154,14 @@ def test_confidence_min_changes_live_and_label_info_follows(node):
 
 
 def test_parameters_describe_themselves(node):
-    names = ["memory.slots", "confidence.min", "runtime.backend"]
+    names = ["runtime.threads", "confidence.min", "runtime.backend"]
     request = live.DescribeParameters.Request(names=names)
-    slots, minimum, backend = node.tester.call(
+    threads, minimum, backend = node.tester.call(
         live.DescribeParameters, "/vss/segmenter/describe_parameters", request
     ).descriptors
-    assert slots.read_only and slots.integer_range[0].from_value == -1
+    assert threads.read_only and threads.integer_range[0].to_value == 256
     assert not minimum.read_only and minimum.floating_point_range[0].to_value == 1.0
-    assert "onnx" in backend.additional_constraints and all(d.description for d in (slots, minimum, backend))
+    assert "onnx" in backend.additional_constraints and all(d.description for d in (threads, minimum, backend))
 
 
 def test_deactivate_stops_and_activate_goes_on_with_an_empty_memory(node):

@@ -13,15 +13,18 @@ import cv2
 import numpy as np
 import pytest
 
+from vss_ros.assemble import load_card
 from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.core.overlay import overlay
 from vss_ros.data.messages import ImageTypes, image_to_labels, image_to_rgb
 from vss_ros.ros.camera_info import CameraInfoTypes
-from vss_ros.ros.outputs import EXTRAS, outgoing
+from vss_ros.ros.outputs import EXTRAS, Legend, outgoing
 
 STAMP_NS = 1_700_000_000_987_654_321
 HEIGHT, WIDTH = 6, 10
 COLOURS = np.random.default_rng(1).integers(0, 256, (256, 3), np.uint8)
+MOVING = np.where(np.isin(np.arange(256), (3, 8)), 255, 0).astype(np.uint8)
+LEGEND = Legend(COLOURS, MOVING)
 IMAGES = ImageTypes(*[SimpleNamespace] * 4, pack=lambda flat: flat.tobytes())
 INFOS = CameraInfoTypes(SimpleNamespace, SimpleNamespace)
 
@@ -37,7 +40,7 @@ def pair(height: int = HEIGHT, width: int = WIDTH) -> tuple[Frame, Segmentation]
 def sent(*wanted: str, size: tuple[int, int] = (HEIGHT, WIDTH), info: Any = None) -> dict[str, Any]:
     frame, result = pair(*size)
     topics = wanted.__contains__
-    return dict(outgoing(frame, result, images=IMAGES, infos=INFOS, info=info, colours=COLOURS, wanted=topics))
+    return dict(outgoing(frame, result, images=IMAGES, infos=INFOS, info=info, legend=LEGEND, wanted=topics))
 
 
 def test_only_labels_and_confidence_where_nobody_wants_more():
@@ -53,7 +56,7 @@ def test_labels_are_out_before_an_extra_is_built(monkeypatch):
     built: list[str] = []
     frame, result = pair()
     messages = outgoing(
-        frame, result, images=IMAGES, infos=INFOS, colours=COLOURS, wanted=lambda topic: bool(built.append(topic))
+        frame, result, images=IMAGES, infos=INFOS, legend=LEGEND, wanted=lambda topic: bool(built.append(topic))
     )
     assert [next(messages)[0], next(messages)[0]] == ["labels", "confidence"]
     assert built == [] and list(messages) == [] and built == list(EXTRAS)
@@ -92,7 +95,7 @@ def test_labels_that_are_a_view_are_compressed_alone():
     view = np.arange(200, dtype=np.uint8).reshape(10, 20)[2:8, 3:13]
     result = Segmentation(0, view, view)
     wanted = {"labels/compressed"}.__contains__
-    messages = dict(outgoing(frame, result, images=IMAGES, infos=INFOS, colours=COLOURS, wanted=wanted))
+    messages = dict(outgoing(frame, result, images=IMAGES, infos=INFOS, legend=LEGEND, wanted=wanted))
     assert (image_to_labels(messages["labels/compressed"]) == view).all()
 
 
@@ -113,3 +116,17 @@ def test_an_extra_that_cannot_be_built_costs_nothing_else_and_is_said_once(monke
         assert list(sent("overlay", "confidence_raw")) == ["labels", "confidence", "confidence_raw"]
     (record,) = caplog.records
     assert "'overlay' could not be built" in record.getMessage() and "ValueError: no paint" in record.getMessage()
+
+
+def test_the_moving_mask_is_nonzero_exactly_where_something_moves():
+    message = sent("moving_mask")["moving_mask"]
+    labels = pair()[1].labels
+    assert message.encoding == "mono8" and message.header.frame_id == "cam"
+    assert image_to_labels(message).tolist() == np.where((labels == 3) | (labels == 8), 255, 0).tolist()
+
+
+def test_a_legend_knows_what_moves_by_the_names_of_the_classes(single_folder):
+    card = load_card(single_folder)
+    moving = Legend.of(card).moving
+    assert [card.labels[label] for label in np.flatnonzero(moving)] == ["car", "pedestrian", "bicyclist"]
+    assert moving[255] == 0, "what is not known is not taken for a person"

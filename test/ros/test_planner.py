@@ -17,6 +17,7 @@ from vss_ros.core.card import ModelCard
 from vss_ros.core.errors import ConfigError
 from vss_ros.data.messages import ImageTypes
 from vss_ros.ros.conversions import LabelTypes, label_info
+from vss_ros.ros.outputs import EXTRAS
 from vss_ros.ros.planner import class_type, planner_config
 
 
@@ -92,7 +93,7 @@ def test_names_that_yaml_reads_as_something_else_stay_names(card):
 @pytest.mark.parametrize(
     ("planner", "options", "says"),
     [
-        ("nav3", {}, "one of nav2, got 'nav3'"),
+        ("nav3", {}, "one of nav2, nvblox, got 'nav3'"),
         ("nav2", {"prefix": "vss"}, "absolute topic such as /vss, got 'vss'"),
         ("nav2", {"points": ""}, "--points wants"),
     ],
@@ -100,3 +101,19 @@ def test_names_that_yaml_reads_as_something_else_stay_names(card):
 def test_what_cannot_be_written_is_refused_with_one_sentence(card, planner, options, says):
     with pytest.raises(ConfigError, match=says):
         planner_config(planner, card, **options)
+
+
+def test_nvblox_is_told_to_take_the_mask(card):
+    text = planner_config("nvblox", card, prefix="/vss/front")
+    assert yaml.safe_load(text)["/**"]["ros__parameters"] == {
+        "mapping_type": "human_with_static_tsdf",
+        "use_segmentation": True,
+    }
+    assert "car, pedestrian, bicyclist" in text
+    assert "/vss/front/moving_mask" in text and "/vss/front/camera_info" in text
+    assert {"moving_mask"} <= EXTRAS.keys()
+
+
+def test_nvblox_needs_something_that_moves(card):
+    with pytest.raises(ConfigError, match="nvblox wants classes that move"):
+        planner_config("nvblox", replace(card, labels=("road", "sky"), palette=card.palette[:2]))

@@ -25,7 +25,7 @@ from vss_ros.data.typestore import ros2_types, rosbags_image_types
 from vss_ros.evaluate.sinks import LabelsBag
 from vss_ros.ros.app import SegmentApp
 from vss_ros.ros.camera_info import CameraInfoTypes
-from vss_ros.ros.outputs import EXTRAS, outgoing
+from vss_ros.ros.outputs import EXTRAS, Legend, outgoing
 
 STAMP_NS = 1_700_000_000_987_654_321
 CAMERA, MODEL, FIXED = (54, 90), (64, 96), (27, 41)  # (height, width) px; odd ones, because rows must not be padded
@@ -37,6 +37,7 @@ TYPENAMES = {
     "camera_info": "sensor_msgs/msg/CameraInfo",
     "overlay": "sensor_msgs/msg/Image",
     "labels/compressed": "sensor_msgs/msg/CompressedImage",
+    "moving_mask": "sensor_msgs/msg/Image",
     "confidence_raw": "sensor_msgs/msg/Image",
 }
 
@@ -75,7 +76,7 @@ def received(folder: Path, size: str, **settings: Any) -> tuple[Segmentation, di
     def publish(frame: Frame, result: Segmentation) -> None:
         seen.result = result
         for topic, message in outgoing(
-            frame, result, images=images, infos=infos, info=camera_info(), colours=model.card.colours, wanted=bool
+            frame, result, images=images, infos=infos, info=camera_info(), legend=Legend.of(model.card), wanted=bool
         ):
             kind = TYPENAMES[topic]
             seen.sent[topic] = store.deserialize_cdr(store.serialize_cdr(message, kind), kind)

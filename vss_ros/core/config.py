@@ -54,6 +54,7 @@ class MemorySettings:
         unit="frames",
         low=-1,
         high=64,
+        live=True,
     )
     window: int = setting(
         -1,
@@ -61,15 +62,29 @@ class MemorySettings:
         unit="cells",
         low=-1,
         high=255,
+        live=True,
     )
     max_gap_s: float = setting(
         0.5, "Longest pause between frames that the memory survives.", unit="s", low=0.0, high=3600.0, live=True
+    )
+    scene_cut: float = setting(
+        0.18,
+        "Change of a picture's layout and colours at once, above which the memory is cleared; 0 never looks.",
+        unit="",
+        low=0.0,
+        high=1.0,
+        live=True,
     )
 
 
 @dataclass(frozen=True)
 class OutputSettings:
     size: str = setting("camera", "Size of the published labels: camera, model or WxH.")
+    points: str = setting(
+        "none",
+        "What makes labelled points: depth (a registered Image on depth_in), cloud (organised, on points_in), or none.",
+        choices=("none", "depth", "cloud"),
+    )
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,26 @@ class NodeSettings:
 
 
 @dataclass(frozen=True)
+class DiagnosticSettings:
+    min_fps: float = setting(
+        0.0,
+        "Fewer labels per second than this are a warning in the diagnostics; 0 never warns.",
+        unit="Hz",
+        low=0.0,
+        high=1000.0,
+        live=True,
+    )
+    max_latency_ms: int = setting(
+        0,
+        "More time than this from arrival to labels (p95) is a warning in the diagnostics; 0 never warns.",
+        unit="ms",
+        low=0,
+        high=3_600_000,
+        live=True,
+    )
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings, in groups; `Settings()` holds the defaults."""
 
@@ -118,6 +153,7 @@ class Settings:
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     confidence: ConfidenceSettings = field(default_factory=ConfidenceSettings)
     node: NodeSettings = field(default_factory=NodeSettings)
+    diagnostics: DiagnosticSettings = field(default_factory=DiagnosticSettings)
 
     def with_values(self, values: Mapping[str, Any]) -> Settings:
         """These settings with some replaced; keys are dotted (`memory.slots`) or nested mappings.

@@ -17,6 +17,7 @@ from vss_ros.core.frame import UNLABELLED, Frame, Segmentation
 from vss_ros.core.memory import MemoryBank
 from vss_ros.core.method import Host, Outputs, Runtime, StepInput, TemporalMethod
 from vss_ros.core.prepare import Resize, Size, like, nearest, needs_resizing
+from vss_ros.core.scene import Scene
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class StreamOptions:
         input_size: fixed `(height, width)` px to run at, or None to keep the camera's aspect ratio.
         output_size: `(height, width)` px to publish at, None for the camera's size, `model` for the model's.
         max_gap_s: longest pause between frames that the memory survives.
+        scene_cut: largest change of layout and colours that the memory survives, 0..1; 0 does not look.
         confidence_min: labels below this probability become unlabelled, 0..1.
     """
 
@@ -37,6 +39,7 @@ class StreamOptions:
     input_size: Size | None = None
     output_size: Size | str | None = None
     max_gap_s: float = 0.5
+    scene_cut: float = 0.0
     confidence_min: float = 0.0
 
 
@@ -66,6 +69,7 @@ class StreamSegmenter:
         self._memory: dict[str, MemoryBank] = {}
         self._input: Size | None = None
         self._last: Frame | None = None
+        self._scene: Scene | None = None  # of the last frame
         self._pending_reset: str | None = None
 
     @property
@@ -77,6 +81,15 @@ class StreamSegmenter:
         """Forget the past before the next frame; `reason` is counted and reported with that frame."""
         self._pending_reset = reason
 
+    def adopt(self, plan: TemporalMethod) -> None:
+        """Go on with another plan for the same stages, such as one of more slots; if it differs, forget the past."""
+        if plan == self._plan:
+            return
+        self._plan = plan
+        self._input = None  # the next frame allocates the memory that the plan asks for
+        if self._last is not None:
+            self.reset("memory settings changed")
+
     def __call__(self, frame: Frame) -> Segmentation:
         """Segment one frame.
 
@@ -86,7 +99,8 @@ class StreamSegmenter:
         started = perf_counter()
         size = self.options.input_size or like(frame.size, self.options.model_size, self._host.stride)
         image = np.ascontiguousarray(self._resize(frame.image, size))
-        reset = self._forget_if_needed(frame, size)
+        scene = Scene.of(image) if self.options.scene_cut > 0 else None
+        reset = self._forget_if_needed(frame, size, scene)
         remembered = sum(len(bank.read()) for bank in self._memory.values())
         prepared = perf_counter()
 
@@ -102,7 +116,7 @@ class StreamSegmenter:
         assert not isinstance(target, str), "output_size is a size, None or 'model'"
         # a segmentation is the caller's to keep: runtimes reuse their output buffers
         labels, confidence = (_owned(nearest(x, target), x) for x in (labels, confidence))
-        self._last = frame
+        self._last, self._scene = frame, scene
         finished = perf_counter()
         parts = {"prepare": prepared - started, **clock.parts, "infer": inferred - prepared}
         parts |= {"finish": finished - inferred, "total": finished - started}
@@ -117,9 +131,9 @@ class StreamSegmenter:
             reset=reset,
         )
 
-    def _forget_if_needed(self, frame: Frame, size: Size) -> str | None:
+    def _forget_if_needed(self, frame: Frame, size: Size, scene: Scene | None) -> str | None:
         """Clear or allocate the memory; the reason why it was cleared, or None (also for a stream's first frame)."""
-        reason = self._pending_reset or self._reason_to_forget(frame)
+        reason = self._pending_reset or self._reason_to_forget(frame, scene)
         self._pending_reset = None
         if size != self._input:
             empty = self._runtime.empty
@@ -133,7 +147,7 @@ class StreamSegmenter:
             log.info("memory of stream '%s' cleared: %s", frame.stream, reason)
         return reason
 
-    def _reason_to_forget(self, frame: Frame) -> str | None:
+    def _reason_to_forget(self, frame: Frame, scene: Scene | None) -> str | None:
         last = self._last
         if last is None:
             return None
@@ -144,7 +158,10 @@ class StreamSegmenter:
             return "gap"
         if frame.size != last.size:
             return "size changed"
-        return "frame_id changed" if frame.frame_id != last.frame_id else None
+        if frame.frame_id != last.frame_id:
+            return "frame_id changed"
+        is_cut = scene is not None and self._scene is not None and scene.change(self._scene) > self.options.scene_cut
+        return "scene cut" if is_cut else None
 
 
 class _Clock:

@@ -14,6 +14,7 @@ from vss_ros.data.messages import ImageTypes
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
 LABEL_INFO = "vision_msgs/msg/LabelInfo"
 VISION_CLASS = "vision_msgs/msg/VisionClass"
 

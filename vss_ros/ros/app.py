@@ -44,6 +44,8 @@ class Stream(Protocol):
 
     def reset(self, reason: str = ...) -> None: ...
 
+    def adopt(self, plan: Any) -> None: ...
+
     def __call__(self, frame: Frame) -> Segmentation: ...
 
 
@@ -52,6 +54,9 @@ class Model(Protocol):
 
     @property
     def options(self) -> StreamOptions: ...
+
+    @property
+    def plan(self) -> Any: ...
 
     def stream(self) -> Any: ...
 
@@ -96,7 +101,7 @@ class SegmentApp:
         self._cameras = {name: _Camera(name, model.stream()) for name in cameras}
         self._turns = list(self._cameras.values())  # the next one to be served stands first
         self._publish, self._now_ns = publish, now_ns
-        self._options, self._max_age_ms = model.options, max_age_ms
+        self._model, self._max_age_ms = model, max_age_ms
         self._changed = threading.Condition()  # guards everything that offer, reset, report and the worker share
         self._active = False
         self._worker: threading.Thread | None = None
@@ -170,10 +175,10 @@ class SegmentApp:
                 if camera.has_past and only in (None, camera.name):  # a reset that does nothing is not to be counted
                     camera.reset = reason
 
-    def tune(self, options: StreamOptions, max_age_ms: int) -> None:
-        """Other options from the next frame on; sizes stay as they were at the start."""
+    def tune(self, model: Model, max_age_ms: int) -> None:
+        """The options and the plan of `model` from the next frame on; another plan clears the memory."""
         with self._changed:
-            self._options, self._max_age_ms = options, max_age_ms
+            self._model, self._max_age_ms = model, max_age_ms
 
     def report(self) -> tuple[StreamReport, ...]:
         """Figures of each camera, in the order they were given."""
@@ -213,7 +218,8 @@ class SegmentApp:
                             camera.stream.reset(camera.reset)
                             camera.reset = None
                         camera.has_past = True
-                        camera.stream.options = self._options
+                        camera.stream.options = self._model.options
+                        camera.stream.adopt(self._model.plan)
                         return camera, message, came_s
                 self._changed.wait()
             return None

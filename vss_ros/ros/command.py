@@ -14,6 +14,7 @@ from vss_ros.core.config import Settings
 from vss_ros.core.errors import BackendError, ConfigError
 from vss_ros.ros.cameras import remappings
 from vss_ros.ros.parameter_file import as_yaml
+from vss_ros.ros.points import INPUTS
 
 TRANSPORTS = ("auto", "rclpy", "dds")
 _NEEDED = {"rclpy": "rclpy", "dds": "cyclonedds.core"}
@@ -30,6 +31,7 @@ def run_node(
     namespace: str = "vss",
     image_topic: str = "",
     camera_info_topic: str = "",
+    points_topic: str = "",
 ) -> int:
     """The node until a signal ends it; the exit code.
 
@@ -39,12 +41,21 @@ def run_node(
         namespace: of the node and its topics.
         image_topic: of the pictures; one for each camera, with commas. Empty: `image` in the namespace.
         camera_info_topic: of the cameras' CameraInfo, likewise. Empty: `camera_info_in`.
+        points_topic: of depth or clouds, as `output.points` says, likewise. Empty: `depth_in` or `points_in`.
 
     Raises:
+        ConfigError: a topic for points where `output.points` is none.
         VssError: the transport is not there, or settings, model or network cannot be used.
     """
     cameras = settings.node.cameras
     remapped = remappings(cameras, "image", image_topic) | remappings(cameras, "camera_info_in", camera_info_topic)
+    source = settings.output.points
+    if points_topic and source == "none":
+        raise ConfigError(
+            f"output.points depth or cloud was wanted with topic {points_topic}, got none; say which it is"
+        )
+    if source != "none":
+        remapped |= remappings(cameras, INPUTS[source], points_topic)
     if choose(transport) == "rclpy":
         from vss_ros.ros.rclpy_face import main
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vss_ros.core.config import DiagnosticSettings
 from vss_ros.core.frame import Segmentation, UInt8Array
 from vss_ros.data.messages import ImageTypes, array_to_image, ns_to_stamp
 from vss_ros.ros.statistics import Drop, StreamReport
@@ -67,6 +68,7 @@ def diagnostics(
     state: str,
     hardware_id: str,
     stamp_ns: int,
+    limits: DiagnosticSettings,
     images: ImageTypes,
     types: DiagnosticTypes,
 ) -> Any:
@@ -78,10 +80,11 @@ def diagnostics(
         state: its lifecycle state.
         hardware_id: model and backend, or what else tells two nodes apart.
         stamp_ns: now.
+        limits: what is worth a warning.
         images: classes of header and time.
         types: classes of the diagnostics.
     """
-    status = [_status(report, node, state, hardware_id, types) for report in reports]
+    status = [_status(report, node, state, hardware_id, limits, types) for report in reports]
     if not status:
         values = [types.key_value(key="state", value=state)]
         idle = {"level": types.level(OK), "name": node, "message": state, "hardware_id": hardware_id, "values": values}
@@ -89,8 +92,10 @@ def diagnostics(
     return types.array(header=images.header(stamp=ns_to_stamp(stamp_ns, images), frame_id=""), status=status)
 
 
-def _status(report: StreamReport, node: str, state: str, hardware_id: str, types: DiagnosticTypes) -> Any:
-    level, message = judge(report, state)
+def _status(
+    report: StreamReport, node: str, state: str, hardware_id: str, limits: DiagnosticSettings, types: DiagnosticTypes
+) -> Any:
+    level, message = judge(report, state, limits)
     return types.status(
         level=types.level(level),
         name=f"{node}: {report.camera}",
@@ -100,11 +105,19 @@ def _status(report: StreamReport, node: str, state: str, hardware_id: str, types
     )
 
 
-def judge(report: StreamReport, state: str) -> tuple[int, str]:
+def judge(report: StreamReport, state: str, limits: DiagnosticSettings) -> tuple[int, str]:
     """Level and sentence of a camera: how it is doing now, not what once went wrong."""
     if state != "active":
         return OK, state
+    latency_ms = report.parts_ms.get("total_p95_ms", 0.0)
     if report.fps > 0:
+        if report.fps < limits.min_fps:
+            return WARN, f"{report.fps:.1f} labels/s, diagnostics.min_fps wants {limits.min_fps:g}"
+        if 0 < limits.max_latency_ms < latency_ms:
+            return (
+                WARN,
+                f"labels after {latency_ms:.0f} ms (p95), diagnostics.max_latency_ms is {limits.max_latency_ms}",
+            )
         lost = sum(report.dropped[cause.value] for cause in (Drop.BAD_ENCODING, Drop.FAILED))
         return OK, f"{report.fps:.1f} labels/s" + (f", {lost} frames could not be used so far" if lost else "")
     if report.received == 0:

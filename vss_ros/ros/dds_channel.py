@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from vss_ros.core.errors import ConfigError
-from vss_ros.core.frame import Frame, Segmentation, UInt8Array
+from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.data.typestore import (
     CAMERA_INFO,
     COMPRESSED_IMAGE,
     IMAGE,
     LABEL_INFO,
+    POINT_CLOUD,
     VISION_CLASS,
     ros2_types,
     rosbags_image_types,
@@ -27,7 +30,8 @@ from vss_ros.ros.camera_info import Calibration, CameraInfoTypes
 from vss_ros.ros.conversions import LabelTypes, label_info
 from vss_ros.ros.dds_names import LATCHED, NEWEST, RESULT
 from vss_ros.ros.dds_transport import DdsNode
-from vss_ros.ros.outputs import EXTRAS, outgoing
+from vss_ros.ros.outputs import EXTRAS, POINTS, Legend, outgoing
+from vss_ros.ros.points import INPUTS, CloudTypes, LabelledPoints, Points
 from vss_ros.ros.silence import Publisher, SilenceWatch, why_silent
 
 log = logging.getLogger(__name__)
@@ -40,11 +44,12 @@ class Channel:
         node: owner of publishers and subscriptions.
         camera: its name in the app.
         prefix: of its topics, empty or ending in `/`.
-        colours: `(256, 3)` uint8 RGB by label, for the overlay.
+        legend: of the labels.
+        points: the setting `output.points`.
     """
 
-    def __init__(self, node: DdsNode, camera: str, prefix: str, colours: UInt8Array) -> None:
-        self._node, self._camera, self._prefix, self._colours = node, camera, prefix, colours
+    def __init__(self, node: DdsNode, camera: str, prefix: str, legend: Legend, points: str) -> None:
+        self._node, self._camera, self._prefix, self._legend = node, camera, prefix, legend
         self._images, types = rosbags_image_types(), ros2_types().types
         self._infos = CameraInfoTypes(types[CAMERA_INFO], types["sensor_msgs/msg/RegionOfInterest"])
         self._labels = LabelTypes(types[LABEL_INFO], types[VISION_CLASS])
@@ -52,6 +57,10 @@ class Channel:
         kinds = {"labels": IMAGE, "confidence": IMAGE, "camera_info": CAMERA_INFO}
         for name, extra in EXTRAS.items():
             kinds[name] = COMPRESSED_IMAGE if extra.kind(self._images) is self._images.compressed else IMAGE
+        self._points, self._points_source = None, points
+        if points != "none":
+            self._points = LabelledPoints(self._images, self._infos, cloud_types())
+            kinds[POINTS] = POINT_CLOUD
         self._publishers = {name: node.publisher(prefix + name, kind, RESULT) for name, kind in kinds.items()}
         self._label_info = node.publisher(f"{prefix}label_info", LABEL_INFO, LATCHED)
         self._silence = SilenceWatch(time.monotonic())
@@ -78,6 +87,11 @@ class Channel:
         self._image, self._kind, self._silence = image, kind, SilenceWatch(time.monotonic())
         self._node.subscribe(info, CAMERA_INFO, NEWEST, partial(self._on_camera_info, app))
         self._node.subscribe(image, kind, NEWEST, partial(app.offer, self._camera))
+        if self._points is not None:
+            name = self._prefix + INPUTS[self._points_source]
+            points_kind = {"depth": IMAGE, "cloud": POINT_CLOUD}[self._points_source]
+            topic = self._node.resolved(remapped.get(name, name))
+            self._node.subscribe(topic, points_kind, NEWEST, self._points.offer)
         log.info("waiting for %s on %s, CameraInfo on %s", kind.rsplit("/", 1)[-1], image, info)
 
     def publish(self, frame: Frame, result: Segmentation) -> None:
@@ -88,8 +102,9 @@ class Channel:
             images=self._images,
             infos=self._infos,
             info=self._calibration.newest,
-            colours=self._colours,
+            legend=self._legend,
             wanted=lambda name: self._publishers[name].readers > 0,
+            points=self._points,
         )
         for name, message in messages:
             self._publishers[name](message)
@@ -120,3 +135,24 @@ class Channel:
     def _on_camera_info(self, app: SegmentApp, info: Any) -> None:
         if self._calibration.take(info):
             app.reset("camera_info changed", only=self._camera)
+
+
+def cloud_types() -> CloudTypes:
+    """Clouds in rosbags' classes."""
+    types = ros2_types().types
+    return CloudTypes(types["sensor_msgs/msg/PointField"], partial(_cloud, types[POINT_CLOUD]))
+
+
+def _cloud(kind: Callable[..., Any], header: Any, fields: Sequence[Any], points: Points) -> Any:
+    """What sensor_msgs_py's create_cloud makes, in rosbags' classes."""
+    return kind(
+        header=header,
+        height=points.shape[0],
+        width=points.shape[1],
+        fields=list(fields),
+        is_bigendian=False,
+        point_step=points.itemsize,
+        row_step=points.itemsize * points.shape[1],
+        data=points.view(np.uint8).reshape(-1),
+        is_dense=False,
+    )

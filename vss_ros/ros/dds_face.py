@@ -27,6 +27,8 @@ from vss_ros.ros.dds_discovery import granted_buffer, warn_of_small_buffer
 from vss_ros.ros.dds_graph import Graph
 from vss_ros.ros.dds_names import EVENTS
 from vss_ros.ros.dds_transport import DdsNode
+from vss_ros.ros.outputs import Legend
+from vss_ros.ros.silence import Publisher, RefusalWatch
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,12 @@ class DdsSegmenter:
         # on the graph before the model is loaded, so that nobody has to guess whether it runs
         self._node = DdsNode("segmenter", namespace)
         self._graph = Graph(self._node.participant)
-        self._diagnostics = self._node.publisher("/diagnostics", DIAGNOSTIC_ARRAY, EVENTS)
+        self._refusals = RefusalWatch(self._node.full_name, overridable=False)
+        self._limits = settings.diagnostics
+        # one for the robot's aggregator, one beside the labels
+        self._diagnostics = [
+            self._node.publisher(topic, DIAGNOSTIC_ARRAY, EVENTS) for topic in ("/diagnostics", "stats")
+        ]
         self._app: SegmentApp | None = None
         try:
             self._kind = COMPRESSED_IMAGE if settings.node.image_transport == "compressed" else IMAGE
@@ -62,8 +69,11 @@ class DdsSegmenter:
             self._app = SegmentApp(
                 self._model, self._publish, cameras=list(cameras), max_age_ms=settings.node.max_age_ms
             )
-            colours = self._model.card.colours
-            self._channels = {name: Channel(self._node, name, prefix, colours) for name, prefix in cameras.items()}
+            legend = Legend.of(self._model.card)
+            points = settings.output.points
+            self._channels = {
+                name: Channel(self._node, name, prefix, legend, points) for name, prefix in cameras.items()
+            }
             for channel in self._channels.values():
                 channel.name_labels(self._model.card.labels, settings.confidence.min)
             self._app.start()
@@ -85,6 +95,7 @@ class DdsSegmenter:
                 self._tick(self._model)
                 next_s = max(next_s + _TICK_S, now_s)
             self._node.spin(min(_LONGEST_WAIT_S, _TICK_S))
+            self._say_refusals()
 
     def close(self) -> None:
         """Take no more pictures and leave the graph."""
@@ -102,6 +113,20 @@ class DdsSegmenter:
         if self._kind == IMAGE:
             warn_of_small_buffer(granted_buffer())
 
+    def _say_refusals(self) -> None:
+        """Name the nodes with which an endpoint of this node cannot speak, as soon as their names are known."""
+        for refusal in self._node.refusals():
+            self._refusals.add(refusal, time.monotonic())
+        if not self._refusals.waits:
+            return
+
+        def on_topic(found: list[tuple[str, Publisher]]) -> Callable[[str], list[Publisher]]:
+            return lambda topic: [end for name, end in found if name == topic]
+
+        ends = on_topic(self._graph.publishers()), on_topic(self._graph.subscribers())
+        for sentence in self._refusals.news(*ends, time.monotonic()):
+            log.warning("%s", sentence)
+
     def _publish(self, frame: Frame, result: Segmentation) -> None:
         """Called in the worker's thread."""
         self._channels[result.stream].publish(frame, result)
@@ -113,17 +138,18 @@ class DdsSegmenter:
             types[f"diagnostic_msgs/msg/{n}"] for n in ("DiagnosticArray", "DiagnosticStatus", "KeyValue")
         )
         reports = self._app.report()
-        self._diagnostics(
-            diagnostics(
-                reports,
-                node=self._node.full_name,
-                state="active",
-                hardware_id=f"{model.card.name} on {model.runtime.name}",
-                stamp_ns=time.time_ns(),
-                images=rosbags_image_types(),
-                types=DiagnosticTypes(array, status, value, level=int),
-            )
+        message = diagnostics(
+            reports,
+            node=self._node.full_name,
+            state="active",
+            hardware_id=f"{model.card.name} on {model.runtime.name}",
+            stamp_ns=time.time_ns(),
+            limits=self._limits,
+            images=rosbags_image_types(),
+            types=DiagnosticTypes(array, status, value, level=int),
         )
+        for publish in self._diagnostics:
+            publish(message)
         for report in reports:
             self._channels[report.camera].watch(report.received, self._graph.publishers)
 

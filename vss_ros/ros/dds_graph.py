@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from typing import Any
 
@@ -17,7 +18,9 @@ from vss_ros.data.typestore import ros2_types
 from vss_ros.ros.dds_names import Profile, ros_topic, ros_type, type_hash_data
 from vss_ros.ros.dds_raw import RawReader, dds_qos
 from vss_ros.ros.dds_types import idl_type
-from vss_ros.ros.silence import Publisher
+from vss_ros.ros.silence import NAMELESS, Publisher
+
+log = logging.getLogger(__name__)
 
 GRAPH_TOPIC, GRAPH_TYPE = "ros_discovery_info", "rmw_dds_common/msg/ParticipantEntitiesInfo"
 _MANY = 10_000
@@ -61,15 +64,20 @@ class Graph:
     def _described(self, endpoint: Any) -> Publisher:
         policies = {type(policy) for policy in endpoint.qos} | set(endpoint.qos)
         return Publisher(
-            node=self._names.get(endpoint.key, "a node without a name"),
+            node=self._names.get(endpoint.key, NAMELESS),
             type=ros_type(endpoint.type_name),
             reliable=Policy.Reliability.Reliable in policies,
             latched=Policy.Durability.TransientLocal in policies,
+            depth=next((policy.depth for policy in endpoint.qos if isinstance(policy, Policy.History.KeepLast)), None),
         )
 
     def _learn_names(self) -> None:
         while (cdr := self._names_reader.take_cdr()) is not None:
-            message: Any = ros2_types().deserialize_cdr(cdr, GRAPH_TYPE)
+            try:
+                message: Any = ros2_types().deserialize_cdr(cdr, GRAPH_TYPE)
+            except Exception as error:  # whatever a stranger announces must not end the node
+                log.debug("bytes on %s that name no nodes: %r", GRAPH_TOPIC, error)
+                continue
             for node in message.node_entities_info_seq:
                 name = f"{node.node_namespace.rstrip('/')}/{node.node_name}"
                 for gid in (*node.reader_gid_seq, *node.writer_gid_seq):

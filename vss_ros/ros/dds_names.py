@@ -28,6 +28,20 @@ RESULT = Profile(5)
 LATCHED = Profile(1, latched=True)
 EVENTS = Profile(10)
 
+POLICIES = {  # by the numbers that DDS gives them; those by which endpoints can be kept apart
+    2: "durability",
+    3: "presentation",
+    4: "deadline",
+    5: "latency_budget",
+    6: "ownership",
+    8: "liveliness",
+    10: "partition",
+    11: "reliability",
+    12: "destination_order",
+    23: "data_representation",
+    24: "type_consistency",
+}
+
 
 def full_namespace(text: str) -> str:
     """A namespace beginning with `/`; that of the root is `/`.

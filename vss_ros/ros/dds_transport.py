@@ -22,9 +22,19 @@ from vss_ros.core.errors import BackendError
 from vss_ros.data.typestore import ros2_types
 from vss_ros.ros.dds_discovery import Discovery, discovery_of
 from vss_ros.ros.dds_graph import GRAPH_TOPIC, GRAPH_TYPE
-from vss_ros.ros.dds_names import LATCHED, Profile, dds_topic, full_name, full_namespace, type_hash_data
+from vss_ros.ros.dds_names import (
+    LATCHED,
+    POLICIES,
+    Profile,
+    dds_topic,
+    full_name,
+    full_namespace,
+    ros_topic,
+    type_hash_data,
+)
 from vss_ros.ros.dds_raw import RawReader, RawWriter, dds_qos
 from vss_ros.ros.dds_types import idl_type
+from vss_ros.ros.silence import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +133,18 @@ class DdsNode:
         for reader, _, take in self._subscriptions:
             while (cdr := reader.take_cdr()) is not None:
                 take(cdr)
+
+    def refusals(self) -> list[Refusal]:
+        """What DDS has kept apart for its QoS since the last call."""
+        ends: list[tuple[Any, Any, bool]] = [
+            *((reader, reader.get_requested_incompatible_qos_status(), False) for reader, _, _ in self._subscriptions),
+            *((writer, writer.get_offered_incompatible_qos_status(), True) for writer in self._writers),
+        ]
+        return [
+            Refusal(str(ros_topic(end.topic.name)), POLICIES.get(status.last_policy_id, "unknown"), publishes)
+            for end, status, publishes in ends
+            if status.total_count_change > 0
+        ]
 
     def close(self) -> None:
         """Leave the graph."""

@@ -5,6 +5,7 @@
 
 `nav2` is the costmap plugin semantic_segmentation_layer. It logs an error for each class of LabelInfo that its
 parameters do not name, ends where a source has none, and takes every class type's costs from 0 (free) to 254 (lethal).
+`nvblox` knows no classes: it takes a mask that is not 0 where people or vehicles are, and keeps them out of its map.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import yaml
 from vss_ros.core.card import ModelCard
 from vss_ros.core.errors import ConfigError
 
-PLANNERS = ("nav2",)
+PLANNERS = ("nav2", "nvblox")
 DEFAULT_POINTS = "/camera/depth/points"
 
 
@@ -103,7 +104,7 @@ def planner_config(planner: str, card: ModelCard, *, prefix: str = "/vss", point
             raise ConfigError(
                 f"{what} wants an absolute topic such as /vss, got '{topic}'; the planner has a namespace of its own"
             )
-    return _nav2(card, prefix.rstrip("/"), points)
+    return _nav2(card, prefix.rstrip("/"), points) if planner == "nav2" else _nvblox(card, prefix.rstrip("/"))
 
 
 def write_config(path: Path, text: str) -> None:
@@ -126,6 +127,31 @@ def class_type(name: str) -> ClassType:
     """The type of a class, by its name."""
     plain = name.strip().lower().replace(" ", "_").replace("-", "_")
     return next((kind for kind in _TYPES if plain in kind.classes), _OBSTACLE)
+
+
+def is_moving(name: str) -> bool:
+    """Whether a class is of things that move by themselves."""
+    return class_type(name) is _MOVING
+
+
+def _nvblox(card: ModelCard, prefix: str) -> str:
+    moving = [name for name in card.labels if is_moving(name)]
+    if not moving:
+        raise ConfigError(
+            f"nvblox wants classes that move, such as pedestrian or car; model {card.name} has {', '.join(card.labels)}"
+        )
+    return f"""\
+# nvblox beside model {card.name}: {", ".join(moving)} go into a layer of their own, not into the static map.
+# Written by `vss planner-config nvblox`. Give this file to the nvblox node as a further --params-file, and remap
+#   camera_0/mask/image        to {prefix}/moving_mask
+#   camera_0/mask/camera_info  to {prefix}/camera_info
+# The mask has the stamp of the colour picture, exactly, and the size that its camera_info says. It is published only
+# while nvblox subscribes; camera_info once the camera's own is connected (camera_info_topic of segment.launch.py).
+/**:
+  ros__parameters:
+    mapping_type: human_with_static_tsdf
+    use_segmentation: true
+"""
 
 
 def _nav2(card: ModelCard, prefix: str, points: str) -> str:

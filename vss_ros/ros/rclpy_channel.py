@@ -13,13 +13,27 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image, PointCloud2
 
 from vss_ros.core.errors import ConfigError
-from vss_ros.core.frame import Frame, Segmentation, UInt8Array
+from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.ros.app import SegmentApp
 from vss_ros.ros.camera_info import Calibration
-from vss_ros.ros.outputs import EXTRAS, outgoing
-from vss_ros.ros.rclpy_types import IMAGES, INFOS, LABELS, LATCHED, NEWEST, POLICIES, RESULT, explain_silence, fresh
+from vss_ros.ros.outputs import EXTRAS, POINTS, Legend, outgoing
+from vss_ros.ros.points import INPUTS, LabelledPoints
+from vss_ros.ros.rclpy_refusals import Refusals
+from vss_ros.ros.rclpy_types import (
+    CLOUDS,
+    IMAGES,
+    INFOS,
+    LABELS,
+    LATCHED,
+    NEWEST,
+    POLICIES,
+    RESULT,
+    explain_silence,
+    fresh,
+)
 from vss_ros.ros.silence import SilenceWatch
 
 log = logging.getLogger(__name__)
@@ -32,18 +46,24 @@ class Channel:
         node: owner of publishers and subscriptions.
         camera: its name in the app.
         prefix: of its topics, empty or ending in `/`.
-        colours: `(256, 3)` uint8 RGB by label, for the overlay.
+        legend: of the labels.
+        points: the setting `output.points`.
     """
 
-    def __init__(self, node: LifecycleNode, camera: str, prefix: str, colours: UInt8Array) -> None:
-        self._node, self._camera, self._prefix, self._colours = node, camera, prefix, colours
+    def __init__(self, node: LifecycleNode, camera: str, prefix: str, legend: Legend, points: str) -> None:
+        self._node, self._camera, self._prefix, self._legend = node, camera, prefix, legend
         self._subscriptions: list[Any] = []
         self._silence: SilenceWatch | None = None
+        self._refusals = Refusals(node)
         self._calibration = Calibration()
         self._publishers = {name: self._publisher(IMAGES.image, name) for name in ("labels", "confidence")}
         self._publishers["camera_info"] = self._publisher(INFOS.camera_info, "camera_info")
         for name, extra in EXTRAS.items():
             self._publishers[name] = self._publisher(extra.kind(IMAGES), name)
+        self._points, self._points_source = None, points
+        if points != "none":
+            self._points = LabelledPoints(IMAGES, INFOS, CLOUDS)
+            self._publishers[POINTS] = self._publisher(PointCloud2, POINTS)
         self.label_info: Any = None if LABELS is None else self._publisher(LABELS.label_info, "label_info", LATCHED)
 
     def subscribe(self, app: SegmentApp, kind: Any) -> None:
@@ -61,6 +81,9 @@ class Channel:
                 f"camera_info_in wants the camera's own topic, got {info.topic_name}, on which this node publishes; "
                 "remap it to another"
             )
+        if self._points is not None:
+            points_kind = {"depth": Image, "cloud": PointCloud2}[self._points_source]
+            self._subscription(points_kind, INPUTS[self._points_source], self._points.offer)
         log.info("waiting for %s on %s, CameraInfo on %s", kind.__name__, image.topic_name, info.topic_name)
 
     def unsubscribe(self) -> None:
@@ -76,8 +99,9 @@ class Channel:
             images=IMAGES,
             infos=INFOS,
             info=self._calibration.newest,
-            colours=self._colours,
+            legend=self._legend,
             wanted=lambda name: self._publishers[name].get_subscription_count() > 0,
+            points=self._points,
         )
         for name, message in messages:
             self._publishers[name].publish(message)
@@ -90,6 +114,7 @@ class Channel:
     def destroy(self) -> None:
         """Take everything off the graph."""
         self.unsubscribe()
+        self._refusals.close()
         for publisher in (*self._publishers.values(), self.label_info):
             if publisher is not None:
                 self._node.destroy_lifecycle_publisher(publisher)
@@ -101,13 +126,21 @@ class Channel:
     def _publisher(self, kind: Any, name: str, qos: QoSProfile = RESULT) -> Any:
         overriding = QoSOverridingOptions(POLICIES)
         topic = self._prefix + name
-        return self._node.create_lifecycle_publisher(kind, topic, fresh(qos), qos_overriding_options=overriding)
+        events = self._refusals.of_publisher(topic)
+        return self._node.create_lifecycle_publisher(
+            kind, topic, fresh(qos), event_callbacks=events, qos_overriding_options=overriding
+        )
 
     def _subscription(self, kind: Any, name: str, callback: Any) -> Any:
         overriding = QoSOverridingOptions(POLICIES)
         topic = self._prefix + name
         created = self._node.create_subscription(
-            kind, topic, callback, fresh(NEWEST), qos_overriding_options=overriding
+            kind,
+            topic,
+            callback,
+            fresh(NEWEST),
+            event_callbacks=self._refusals.of_subscription(topic),
+            qos_overriding_options=overriding,
         )
         self._subscriptions.append(created)
         return created

@@ -22,13 +22,14 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
-from vss_ros.assemble import Model, load_model, stream_options
+from vss_ros.assemble import Model, load_model
 from vss_ros.core.config import Settings, declarations
-from vss_ros.core.errors import ConfigError, VssError
+from vss_ros.core.errors import VssError
 from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.ros.app import SegmentApp, warm_up
 from vss_ros.ros.cameras import camera_names
 from vss_ros.ros.conversions import diagnostics, label_info
+from vss_ros.ros.outputs import Legend
 from vss_ros.ros.parameters import declare_settings, settings_of
 from vss_ros.ros.rclpy_channel import Channel
 from vss_ros.ros.rclpy_types import DIAGNOSTICS, IMAGES, LABELS
@@ -67,7 +68,8 @@ class SegmenterNode(LifecycleNode):
         self._channels: dict[str, Channel] = {}
         declare_settings(self)
         self.add_on_set_parameters_callback(self._on_parameters)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # one for the robot's aggregator, one beside the labels
+        self._diagnostics = [self.create_publisher(DiagnosticArray, topic, 10) for topic in ("/diagnostics", "stats")]
         self.create_subscription(Empty, "~/reset", self._on_reset, 10)
         self.create_service(Trigger, "~/reset_memory", self._on_reset_memory)
         # a clock that runs on while simulated time stands still
@@ -90,8 +92,9 @@ class SegmenterNode(LifecycleNode):
                 max_age_ms=settings.node.max_age_ms,
                 now_ns=self._now_ns,
             )
-            colours = self._model.card.colours
-            self._channels = {name: Channel(self, name, prefix, colours) for name, prefix in cameras.items()}
+            legend = Legend.of(self._model.card)
+            points = settings.output.points
+            self._channels = {name: Channel(self, name, prefix, legend, points) for name, prefix in cameras.items()}
         except Exception:
             self._release()
             raise
@@ -202,8 +205,8 @@ class SegmenterNode(LifecycleNode):
         try:
             settings = settings_of(self, changes)
             if self._app is not None and self._model is not None:
-                self._app.tune(stream_options(self._model.card, settings), settings.node.max_age_ms)
-        except ConfigError as error:
+                self._app.tune(self._model.tuned(settings), settings.node.max_age_ms)
+        except VssError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if "confidence.min" in changes and self._phase == "active":
             self._publish_label_info(settings)
@@ -230,10 +233,12 @@ class SegmenterNode(LifecycleNode):
             state=self._phase,
             hardware_id=model,
             stamp_ns=self._now_ns(),
+            limits=settings_of(self).diagnostics,
             images=IMAGES,
             types=DIAGNOSTICS,
         )
-        self._diagnostics.publish(message)
+        for publisher in self._diagnostics:
+            publisher.publish(message)
         for report in reports:
             self._channels[report.camera].watch(report.received)
 

@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointField, RegionOfInterest
+from sensor_msgs_py.point_cloud2 import create_cloud
 from std_msgs.msg import Header
 
 from vss_ros.data.messages import ImageTypes
 from vss_ros.ros.camera_info import CameraInfoTypes
 from vss_ros.ros.conversions import DiagnosticTypes, LabelTypes, pack
-from vss_ros.ros.silence import Publisher, why_silent
+from vss_ros.ros.points import CloudTypes, Points
+from vss_ros.ros.rclpy_refusals import described
+from vss_ros.ros.silence import why_silent
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass
@@ -28,6 +32,17 @@ else:
 
 IMAGES = ImageTypes(image=Image, compressed=CompressedImage, header=Header, time=Time, pack=pack)
 INFOS = CameraInfoTypes(CameraInfo, RegionOfInterest)
+
+
+def _organised_cloud(header: Any, fields: Sequence[Any], points: Points) -> Any:
+    """A PointCloud2 of `(H, W)` points; sensor_msgs_py would take the first dimension for the width."""
+    cloud = create_cloud(header, fields, points.reshape(-1))
+    cloud.height, cloud.width = points.shape
+    cloud.row_step = cloud.point_step * cloud.width
+    return cloud
+
+
+CLOUDS = CloudTypes(PointField, _organised_cloud)
 DIAGNOSTICS = DiagnosticTypes(DiagnosticArray, DiagnosticStatus, KeyValue, level=lambda number: bytes([number]))
 
 NEWEST = QoSProfile(
@@ -59,15 +74,7 @@ def fresh(qos: QoSProfile) -> QoSProfile:
 def explain_silence(node: Node, subscription: Any) -> str:
     """Why a subscription gets nothing, from what the graph shows of its topic."""
     topic, wanted = subscription.topic_name, type_name(subscription.msg_type)
-    publishers = [
-        Publisher(
-            node=f"{info.node_namespace.rstrip('/')}/{info.node_name}",
-            type=info.topic_type,
-            reliable=info.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
-            latched=info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
-        )
-        for info in node.get_publishers_info_by_topic(topic)
-    ]
+    publishers = [described(info) for info in node.get_publishers_info_by_topic(topic)]
     ours = {topic, *(publisher.topic_name for publisher in node.publishers)}
     return why_silent(
         topic,
