@@ -1,0 +1,77 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the commands share: the app, its options, the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vss_ros.core.config import Settings
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+out = Console()
+
+ModelName = Annotated[str, typer.Option("--model", "-m", help="Name under models/, or path of a model folder.")]
+Slots = Annotated[int, typer.Option("--memory-slots", help="Past frames remembered; -1 = the card's, 0 = off.")]
+Window = Annotated[
+    int, typer.Option("--memory-window", help="Cells searched around each position; odd, -1 = the card's.")
+]
+Backend = Annotated[str, typer.Option("--backend", help="auto, onnx or torch.")]
+Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 = all cores.")]
+SettingsFile = Annotated[Path | None, typer.Option("--settings", help="YAML file as config/segmenter.yaml.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
+Topic = Annotated[str | None, typer.Option("--topic", help="Image topic of a bag; not needed where there is only one.")]
+
+DEFAULT_MODEL = Settings().model.name
+
+
+def load_settings_for(
+    model: str = DEFAULT_MODEL,
+    slots: int = -1,
+    window: int = -1,
+    backend: str = "auto",
+    threads: int = 0,
+    file: Path | None = None,
+) -> Settings:
+    """Settings from a file and the options that differ from their defaults."""
+    from vss_ros.assemble import load_settings
+
+    said: dict[str, Any] = {
+        "model.name": model,
+        "memory.slots": slots,
+        "memory.window": window,
+        "runtime.backend": backend,
+        "runtime.threads": threads,
+    }
+    defaults = Settings().flat()
+    return load_settings(file, {key: value for key, value in said.items() if value != defaults[key]})
+
+
+def fresh(path: Path) -> Path:
+    """`path`, or the first of `path-2`, `path-3`... that does not exist: an earlier result is never overwritten."""
+    candidates = (path if n == 1 else path.with_name(f"{path.name}-{n}") for n in range(1, 10_000))
+    return next(candidate for candidate in candidates if not candidate.exists())
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Figures for other programs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Any]:
+    """A bar on stderr; what it yields is called once for each of `total`."""
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
