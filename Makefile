@@ -40,6 +40,10 @@ bench: .venv/test.done ## the figures of the README
 	$(BIN)/python bench/attention.py --threads 2 --json bench/results/attention_2_threads.json
 	$(BIN)/python bench/stream.py --size 480x360 --json bench/results/stream_480x360.json
 	$(BIN)/python bench/stream.py --size 1024x512 --no-peers --json bench/results/stream_1024x512.json
+	@set -e; for setup in /opt/ros/*/setup.bash; do \
+	  if [ -z "$$AMENT_PREFIX_PATH" ] && [ -f "$$setup" ]; then \
+	    exec bash -c ". $$setup && exec $(BIN)/python bench/node.py --json bench/results/node.json"; fi; done; \
+	  exec $(BIN)/python bench/node.py --json bench/results/node.json
 
 clean: ## remove what make made
 	rm -rf .venv build demo *.egg-info

@@ -231,6 +231,15 @@ def test_tune_takes_effect_with_the_next_frame(bench):
     assert (b.model.streams[0].options, b.model.streams[0].plan) == (tuned.options, "another plan")
 
 
+def test_a_plan_that_cannot_be_adopted_is_a_failed_frame_and_not_the_end(bench, logged):
+    b = bench()
+    b.app.tune(SimpleNamespace(options=OPTIONS), max_age_ms=0)  # without a plan
+    b.offer_and_wait(picture(), picture())
+    b.app.tune(b.model, max_age_ms=0)
+    b.offer_and_wait(picture(value=5))
+    assert b.drops() == {"failed": 2} and [int(r.labels[0, 0]) for r in b.results] == [5]
+
+
 def test_pictures_before_start_and_after_stop_are_inactive():
     b = Bench()
     b.app.offer("camera", picture())

@@ -10,6 +10,7 @@ YUV follows BT.601 with video range, as OpenCV and cv_bridge do.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,9 @@ _TWO_ROWS = ("nv12", "nv21", "bayer_")
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
 # Cameras pad JPEG data, so its end mark is looked for in this many last bytes.
 _TAIL = 1024
+# Cameras have fewer pixels, and one byte of JPEG holds fewer: a block of 8x8 costs at least one bit. A few flipped bits
+# in the header of a small file would else have OpenCV fill gigabytes with grey, for seconds.
+_MOST_PIXELS, _MOST_PIXELS_PER_BYTE = 2**26, 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,10 @@ def _decompress(msg: Any, flags: int) -> UInt8Array:
             "set the publisher's format to jpeg or png"
         )
     # OpenCV fills what is missing of a JPEG with grey and says nothing.
-    whole = (b"\xff\xd9" if head.startswith(_JPEG) else b"IEND") in tail
+    is_jpeg = head.startswith(_JPEG)
+    whole = (b"\xff\xd9" if is_jpeg else b"IEND") in tail
+    most = min(_MOST_PIXELS, _MOST_PIXELS_PER_BYTE * data.size) if is_jpeg else _MOST_PIXELS
+    whole = whole and 0 < _pixels_said(data.data, is_jpeg) <= most
     try:
         picture = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION) if whole else None
     except cv2.error:  # such as a size in the header beyond OpenCV's limit
@@ -208,6 +215,33 @@ def _decompress(msg: Any, flags: int) -> UInt8Array:
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     return np.asarray(picture, np.uint8)
+
+
+def _pixels_said(data: memoryview, is_jpeg: bool) -> int:
+    """Number of pixels that the header of a JPEG or PNG announces; 0 where there is no header."""
+    at, found = (_start_of_frame(data) + 5, ">HH") if is_jpeg else (16, ">II")
+    if at + 8 > len(data):
+        return 0
+    height, width = struct.unpack_from(found, data, at)
+    return int(height * width)
+
+
+def _start_of_frame(data: memoryview) -> int:
+    """Where a JPEG's segment with its size begins; the end of the data if there is none before the pixels."""
+    at = 2
+    while at + 4 <= len(data):
+        marker = data[at + 1]
+        if data[at] != 0xFF or marker in (0x00, 0xFF):  # decoders skip what stands between two segments
+            at += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return at
+        elif marker in (0xD9, 0xDA):  # end of the picture, start of its pixels
+            break
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # these have no length
+            at += 2
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return len(data)
 
 
 def _described(msg: Any) -> str:

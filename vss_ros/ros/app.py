@@ -191,8 +191,12 @@ class SegmentApp:
 
     def _work(self) -> None:
         while (taken := self._take()) is not None:
-            camera, message, came_s = taken
+            camera, message, came_s, model, reset = taken
             try:
+                if reset is not None:
+                    camera.stream.reset(reset)
+                camera.stream.options = model.options
+                camera.stream.adopt(model.plan)
                 cause = self._serve(camera, message, came_s)
             except FrameError as error:
                 self._complain(camera, Drop.BAD_ENCODING, error, _kind_of(message))
@@ -205,8 +209,11 @@ class SegmentApp:
                 with self._changed:
                     camera.statistics.drop(cause)
 
-    def _take(self) -> tuple[_Camera, Any, float] | None:
-        """The newest message of the camera whose turn it is; waits for one. None: the app was stopped."""
+    def _take(self) -> tuple[_Camera, Any, float, Model, str | None] | None:
+        """The newest message of the camera whose turn it is, and with which model and reset; waits for one.
+
+        None: the app was stopped.
+        """
         with self._changed:
             while self._active:
                 for camera in self._turns:
@@ -214,13 +221,9 @@ class SegmentApp:
                         (message, came_s), camera.mailbox = camera.mailbox, None
                         self._turns.remove(camera)
                         self._turns.append(camera)
-                        if camera.reset is not None:
-                            camera.stream.reset(camera.reset)
-                            camera.reset = None
+                        reset, camera.reset = camera.reset, None
                         camera.has_past = True
-                        camera.stream.options = self._model.options
-                        camera.stream.adopt(self._model.plan)
-                        return camera, message, came_s
+                        return camera, message, came_s, self._model, reset
                 self._changed.wait()
             return None
 
