@@ -32,7 +32,8 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "replay", "segment", "node", "export", "train", "models", "planner-config", "doctor"]
+    "command",
+    ["demo", "replay", "segment", "evaluate", "node", "export", "train", "models", "planner-config", "doctor"],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = vss(command, "--help")
@@ -46,6 +47,19 @@ def test_demo_says_where_everything_lies(lmanet_folder: Path, tmp_path: Path) ->
         assert what in done.stdout and (tmp_path / "demo" / what).exists()
     again = vss("demo", "--model", lmanet_folder, "--frames", 5, "--out", tmp_path / "demo")
     assert again.returncode == 0 and (tmp_path / "demo" / "labels-2").exists(), "an earlier bag is never overwritten"
+
+
+def test_evaluate_puts_models_side_by_side(single_folder: Path, lmanet_folder: Path, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    source = ("--data", "synthetic:3x10", "--memory", "off", "--threads", 1, "--json", figures)
+    done = vss("evaluate", single_folder, lmanet_folder, *source)
+    assert done.returncode == 0, done.stderr
+    models = json.loads(figures.read_text())["models"]
+    assert [row["model"] for row in models][1:] == ["tiny_lmanet", "tiny_lmanet, slots 0", "truth of the frame before"]
+    assert models[1]["latency_times_first"] > 0 and "tiny_lmanet, slots 0" in done.stdout
+    assert "--memory wants one of" in refused(
+        vss("evaluate", lmanet_folder, "--data", "synthetic:3x2", "--memory", "x")
+    )
 
 
 def test_replay_twice_gives_the_same_bytes(lmanet_folder: Path, tmp_path: Path) -> None:

@@ -110,6 +110,42 @@ def segment(
     out.print(f"{figures.frames} frames labelled in {folder}; dropped: {dict(figures.dropped) or 'none'}")
 
 
+@app.command()
+def evaluate(
+    models: Annotated[list[str], typer.Argument(help="Names under models/, or paths; the first is the yardstick.")],
+    data: Annotated[str, typer.Option("--data", help="CamVid folder, or any source that `replay` takes.")],
+    split: Annotated[str, typer.Option(help="Of a CamVid folder: val or train.")] = "val",
+    memory: Annotated[
+        str, typer.Option(help="on; off, slots or window add rows with other memories (the paper's tables).")
+    ] = "on",
+    topic: Topic = None,
+    backend: Backend = "auto",
+    threads: Threads = 0,
+    json_file: JsonFile = None,
+) -> None:
+    """Models side by side on the same frames: accuracy, steadiness, calibration, latency, cost.
+
+    Example: `vss evaluate single_erfnet_camvid lmanet_erfnet_camvid --data ../shared/data/camvid --json runs/val.json`
+    """
+    from vss_ros.assemble import load_model
+    from vss_ros.data.camvid import CamVidVideo
+    from vss_ros.data.source import open_source
+    from vss_ros.evaluate.side_by_side import contenders_of
+    from vss_ros.evaluate.side_by_side import evaluate as run
+    from vss_ros.evaluate.table import comparison_table
+
+    chosen = [load_settings_for(name, backend=backend, threads=threads) for name in models]
+    loaded = [load_model(settings) for settings in chosen]
+    settings_of = {id(model): settings for model, settings in zip(loaded, chosen, strict=True)}
+    contenders = contenders_of(loaded, memory, lambda m, changes: m.tuned(settings_of[id(m)].with_values(changes)))
+    source = open_source(data, topic=topic) if split == "val" else CamVidVideo(data, split)
+    with progress("evaluating", len(source)) as tick:
+        reports = run(source, contenders, progress=tick)
+    out.print(comparison_table(reports, f"{source.name}, {len(source)} frames"))
+    if json_file:
+        write_json(json_file, {"source": source.name, "models": reports})
+
+
 def _replay(
     source: str | Path,
     settings: Settings,

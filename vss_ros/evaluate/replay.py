@@ -74,7 +74,7 @@ class Figures:
             "dropped": dict(self.dropped),
             "resets": dict(self.resets),
             "source_span_s": (self._last_ns - self._first_ns) / 1e9,
-            "fps": 1e3 / float(np.mean(warm["total"])) if self.frames else 0.0,
+            "fps": 1e3 / float(np.mean(warm["total"])) if "total" in warm else 0.0,
             **percentiles(warm.get("total", []), "latency"),
             "parts": {part: dict(percentiles(times, "latency")) for part, times in warm.items() if part != "total"},
             "churn": float(np.mean(self.churn)) if self.churn else None,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -43,3 +43,31 @@ def _share(value: float | None) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {cause}" for cause, count in counts.items()) or "none"
+
+
+def comparison_table(reports: Sequence[Mapping[str, Any]], title: str) -> Table:
+    """One row for each contender of `side_by_side.evaluate`."""
+    columns = {
+        "mIoU": lambda r: _share(r.get("miou")),
+        "over first (95 %)": _over_first,
+        "TC": lambda r: _share(r.get("tc")),
+        "VC8": lambda r: _share(r.get("vc8")),
+        "VC8 right": lambda r: _share(r.get("vc8_strict")),
+        "ECE": lambda r: _share(r.get("calibration_error")),
+        "latency": lambda r: f"{r['latency_times_first']:.2f}x" if "latency_times_first" in r else "-",
+        "GMAC": lambda r: f"{r['gmac']:.2f}" if r.get("gmac") is not None else "-",
+    }
+    table = Table(title=title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in columns:
+        table.add_column(heading, justify="right")
+    for report in reports:
+        table.add_row(report["model"], *(show(report) for show in columns.values()))
+    return table
+
+
+def _over_first(report: Mapping[str, Any]) -> str:
+    if "miou_over_first" not in report:
+        return "-"
+    low, high = report["miou_over_first_95"]
+    return f"{report['miou_over_first']:+.3f} ({low:+.3f}..{high:+.3f})"
