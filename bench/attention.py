@@ -9,6 +9,9 @@ Contenders take turns, so that a busy machine slows all alike; the best turn of 
 2 * (dk + dv) for every (query, slot, displacement) inside the picture. `share of sgemm` is the rate of useful products
 over the rate of the faster one of numpy's and torch's float32 matrix product with as many threads. With one thread
 the clock counts CPU time, which other jobs on the machine do not reach; with more it is the wall clock.
+
+Two rows are not the dense read: a list of half of the queries, drawn at random, and windows moved by up to 3 cells, at
+random for each query, which is harder than any motion of a camera. Their useful products are those of their windows.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +41,9 @@ except ImportError:
     torch = None  # type: ignore[assignment]
 
 Contender = Callable[[], Any]
-OURS = "vss_ros"
+OURS, LISTED, MOVED = "vss_ros", "vss_ros, listed", "vss_ros, moved"
+NOT_PEERS = OURS, LISTED, MOVED, "numpy reference"
+SAMPLE = 41  # one of so many listed or moved queries is compared with the definition
 SGEMM = 1536  # rows and columns of the matrix product
 BAND = 4  # query rows that torch unfolds at once; the whole picture would take 9 GB
 
@@ -54,13 +60,17 @@ class Size:
     dk: int
     dv: int
 
-    def useful_flop(self) -> float:
-        """Of the products with keys and values inside the picture."""
-        seen = 1
-        for cells in (self.h, self.w):
-            at, reach = np.arange(cells), self.window // 2
-            seen *= int((np.minimum(cells - 1, at + reach) - np.maximum(0, at - reach) + 1).sum())
-        return 2.0 * (self.dk + self.dv) * seen * self.slots
+    def cells(self) -> Any:
+        """`(h, w, 2)`, row and column of each."""
+        return np.moveaxis(np.indices((self.h, self.w)), 0, -1)
+
+    def useful_flop(self, centres: Any) -> float:
+        """Of the products with keys and values inside the picture, in windows about `(..., 2)` cells."""
+        seen, reach = np.ones(centres.shape[:-1]), self.window // 2
+        for axis, cells in enumerate((self.h, self.w)):
+            at = centres[..., axis]
+            seen *= np.maximum(np.minimum(cells - 1, at + reach) - np.maximum(0, at - reach) + 1, 0)
+        return 2.0 * (self.dk + self.dv) * self.slots * float(seen.sum())
 
 
 SIZES = (
@@ -120,6 +130,14 @@ def contenders(arrays: list[Any], look: Look, threads: int, peers: bool) -> dict
     return found
 
 
+def scattered(arrays: list[Any], size: Size) -> dict[str, tuple[Any, Any]]:
+    """Queries and the centres of their windows, of the reads that are not dense."""
+    rng = np.random.default_rng(0)
+    half = np.sort(rng.permutation(size.h * size.w)[: size.h * size.w // 2])
+    listed = arrays[0].reshape(-1, 1, size.dk)[half], size.cells().reshape(-1, 2)[half]
+    return {LISTED: listed, MOVED: (arrays[0], size.cells() + rng.integers(-3, 4, (size.h, size.w, 2)))}
+
+
 def sgemms() -> dict[str, Contender]:
     """The float32 matrix products of this machine's libraries."""
     rng = np.random.default_rng(0)
@@ -138,29 +156,46 @@ def measure(size: Size, threads: int, turns: int, peer_turns: int) -> tuple[list
     grid, look = (size.h, size.w, 1), Look(size.window)
     shapes = (*grid, size.dk), (size.slots, *grid, size.dk), (size.slots, *grid, size.dv)
     arrays = [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
-    wanted = reference.local_attention(*(x.astype(np.float64) for x in arrays), look)
-    products, reads = sgemms(), contenders(arrays, look, threads, peer_turns > 0)
+    others = scattered(arrays, size)
+    reads = contenders(arrays, look, threads, peer_turns > 0)
+    for name, (query, centres) in others.items():
+        reads[name] = partial(local_attention, query, *arrays[1:], look, centres=centres, threads=threads)
+    products = sgemms()
     clock = time.process_time if threads == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in (*products, *reads)}
-    errors: dict[str, float] = {}
+    results: dict[str, Any] = {}
     for turn in range(turns):
         for name, call in {**products, **reads}.items():
-            if turn >= peer_turns and name in reads and name != OURS:
+            if turn >= peer_turns and name in reads and name not in (OURS, *others):
                 continue
             started = clock()
-            result = call()
+            results[name] = call()
             times[name].append(clock() - started)
-            if name in reads and name not in errors:
-                errors[name] = float(np.abs(result - wanted).max() / np.abs(wanted).max())
     rates = {name: 2e-9 * SGEMM**3 / min(times[name]) for name in products}
+    errors = errors_of({name: results[name] for name in reads}, arrays, look, others)
     rows = []
     for name in reads:
         best = min(times[name])
-        rate = 1e-9 * size.useful_flop() / best
+        rate = 1e-9 * size.useful_flop(others[name][1] if name in others else size.cells()) / best
         times_ours = best / min(times[OURS][: len(times[name])])  # of the same turns
         share = rate / max(rates.values())
         rows.append(Row(size.name, name, threads, 1e3 * best, rate, share, times_ours, errors[name]))
     return rows, rates
+
+
+def errors_of(results: dict[str, Any], arrays: list[Any], look: Look, others: dict[str, Any]) -> dict[str, float]:
+    """Largest error of each result over the largest value of the definition in float64."""
+    query, keys, values = (x.astype(np.float64) for x in arrays)
+    dense = reference.local_attention(query, keys, values, look)
+    errors = {}
+    for name, got in results.items():
+        wanted = dense
+        if name in others:
+            query, centres = (x.reshape(-1, *x.shape[-n:])[::SAMPLE] for x, n in zip(others[name], (2, 1), strict=True))
+            wanted = reference.local_attention(query.astype(np.float64), keys, values, look, centres=centres)
+            got = got.reshape(-1, *got.shape[-2:])[::SAMPLE]
+        errors[name] = float(np.abs(got - wanted).max() / np.abs(wanted).max())
+    return errors
 
 
 def cpu_model() -> str:
@@ -219,7 +254,7 @@ def main() -> None:
     show(rows, best_rates, about)
     if options.json:
         compared = [row for row in rows if row.size == (SIZES[-1] if options.quick else SIZES[0]).name]
-        peers = [row.times_ours for row in compared if row.contender not in (OURS, "numpy reference")]
+        peers = [row.times_ours for row in compared if row.contender not in NOT_PEERS]
         figures = {
             "share_of_sgemm": next(row.share_of_sgemm for row in rows if row.contender == OURS),
             "times_best_peer": min(peers, default=None),

@@ -16,6 +16,7 @@ from vss_ros.core.errors import AttentionError
 from vss_ros.core.look import Border, Look
 
 QUERY, KEYS, VALUES = random(3, 4, slots=2)
+CENTRES = np.zeros((3, 4, 2), np.int64)
 READ_ONLY = np.zeros((3, 4, 1, 5), np.float32)
 READ_ONLY.flags.writeable = False
 
@@ -25,7 +26,23 @@ READ_ONLY.flags.writeable = False
     [
         ({"query": QUERY.tolist()}, "query wants a numpy array .* got list"),
         ({"keys": KEYS.astype(np.float64)}, "keys wants float32, got float64"),
-        ({"query": QUERY[0]}, r"query wants \(h, w, heads, dk\).* got \(4, 1, 4\)"),
+        ({"query": QUERY[0]}, r"a list of queries \(4, 1, 4\) wants centres \(4, 2\), got None"),
+        ({"query": QUERY[0, 0]}, r"query wants \(h, w, heads, dk\), none of them 0, got \(1, 4\)"),
+        ({"query": QUERY[:0]}, r"query wants \(h, w, heads, dk\), none of them 0, got \(0, 4, 1, 4\)"),
+        (
+            {"query": QUERY[..., :0], "centres": CENTRES},
+            r"query wants .* with centres, \(N, heads, dk\), none of them 0",
+        ),
+        ({"query": QUERY[0, 0], "centres": CENTRES}, r"query wants .* got \(1, 4\)"),
+        ({"centres": CENTRES[:2]}, r"centres wants \(3, 4, 2\) int32 or int64, got \(2, 4, 2\) int64"),
+        ({"centres": CENTRES.astype(np.float32)}, "centres wants .* got .* float32; .* rounded"),
+        ({"query": QUERY[0], "centres": CENTRES}, r"centres wants \(4, 2\)"),
+        ({"query": QUERY[..., :3], "centres": CENTRES}, r"keys wants .* = \(2, 3, 4, 1, 3\)"),
+        ({"sink": float("nan")}, r"sink wants finite logits or -inf, got \[nan\]"),
+        ({"sink": float("inf")}, r"sink wants finite logits or -inf, got \[inf\]"),
+        ({"sink": [1.0, 2.0]}, r"sink wants a number or \(1,\) float32, got \(2,\)"),
+        ({"sink": "no"}, r"sink wants a number or \(1,\) float32, got \(\) <U2"),
+        ({"centres": CENTRES, "out": np.zeros((4, 3, 1, 5), np.float32)}, r"out wants a numpy array \(3, 4, 1, 5\)"),
         ({"values": VALUES[..., :0]}, "values wants .* none of them 0"),
         ({"keys": KEYS[:0], "values": VALUES[:0]}, "keys wants .* none of them 0"),
         ({"keys": KEYS[:, 1:]}, r"keys wants .* = \(2, 3, 4, 1, 4\), got \(2, 2, 4, 1, 4\)"),

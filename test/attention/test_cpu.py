@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from test.attention.cases import TOLERANCE, error, random
+from test.attention.cases import TOLERANCE, Arrays, cells, error, random, reads, scattered
 from vss_ros.attention import cpu, explain, local_attention, reference
 from vss_ros.core.errors import AttentionError
 from vss_ros.core.look import Border, Look
@@ -33,32 +33,11 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
-@st.composite
-def reads(draw: st.DrawFn) -> tuple[dict[str, int], Look, list[bool]]:
-    """Sizes, look and validity of one call."""
-    slots = draw(st.integers(1, 3))
-    sizes = {
-        "h": draw(st.integers(1, 20)),
-        "w": draw(st.integers(1, 40)),
-        "slots": slots,
-        "heads": draw(st.integers(1, 2)),
-        "dk": draw(st.sampled_from([1, 3, 4, 8, 16, 21, 32])),
-        "dv": draw(st.sampled_from([1, 2, 4, 7, 8, 16, 20, 31, 64, 77, 128])),
-        "seed": draw(st.integers(0, 1000)),
-    }
-    windows = tuple(draw(st.sampled_from([1, 3, 5, 7, 11, 21, 41, 99])) for _ in range(slots))
-    look = Look(windows, draw(st.sampled_from(Border)), draw(st.sampled_from([1.0, 0.25, -2.0])))
-    valid = [draw(st.booleans()) for _ in range(slots)]
-    valid[draw(st.integers(0, slots - 1))] = True
-    return sizes, look, valid
-
-
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(read=reads())
-def test_equals_the_definition(isa: str, read: tuple[dict[str, int], Look, list[bool]]) -> None:
-    sizes, look, flags = read
-    arrays, valid = random(**sizes), np.array(flags)
-    assert error(local_attention(*arrays, look, valid=valid, threads=2), arrays, look, valid) < TOLERANCE
+def test_equals_the_definition(isa: str, read: tuple[Arrays, Look, dict[str, Any]]) -> None:
+    arrays, look, more = read
+    assert error(local_attention(*arrays, look, threads=2, **more), arrays, look, **more) < TOLERANCE
 
 
 @pytest.mark.usefixtures("isa")
@@ -67,6 +46,30 @@ def test_equals_the_definition(isa: str, read: tuple[dict[str, int], Look, list[
 def test_sizes_of_published_networks(dk: int, dv: int, border: Border) -> None:
     arrays, look = random(20, 45, slots=2, dk=dk, dv=dv), Look(21, border)
     assert error(local_attention(*arrays, look), arrays, look) < TOLERANCE
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize(("queries", "dv"), [(1, 64), (300, 64), (4000, 16), (600, 2048)])
+def test_lists_from_sparse_to_crowded(queries: int, dv: int) -> None:
+    (query, keys, values), look = random(50, 70, slots=2, dk=16, dv=dv), Look((7, 21), Border.MASK, 0.25)
+    query, centres = scattered(np.random.default_rng(0), query, 50, 70, queries=queries, beyond=2)
+    got = local_attention(query, keys, values, look, centres=centres, sink=0.5)
+    sample = slice(None, None, max(1, queries // 100))
+    arrays = query[sample], keys, values
+    assert error(got[sample], arrays, look, centres=centres[sample], sink=0.5) < TOLERANCE
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("border", list(Border))
+def test_centres_may_lie_anywhere(border: Border) -> None:
+    query, keys, values = random(1, 9, dk=8, dv=8)
+    far = 2**40
+    rows, columns = [0, -3, -4, 3, far, -far, 0, 0, 0], [0, 0, 0, 20, far, 0, -4, 12, -3]
+    centres, look = np.array([rows, columns]).T[np.newaxis], Look(7, border)
+    got = local_attention(query, keys, values, look, centres=centres)
+    assert error(got, (query, keys, values), look, centres=centres) < TOLERANCE
+    sees_nothing = [False, False, True, True, True, True, True, True, False]
+    np.testing.assert_array_equal((got == 0).all(axis=(0, 2, 3)), sees_nothing)
 
 
 @pytest.mark.usefixtures("isa")
@@ -97,6 +100,26 @@ def test_equal_whatever_the_number_of_threads() -> None:
     results = [local_attention(*arrays, Look(9), threads=threads) for threads in (1, 2, 3, 8, 500)]
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
+
+
+@pytest.mark.usefixtures("isa")
+def test_scattered_queries_are_equal_whatever_the_number_of_threads() -> None:
+    query, keys, values = random(40, 50, slots=2, heads=2, dk=8, dv=24)
+    centres = cells(40, 50) + np.random.default_rng(0).integers(-3, 4, (40, 50, 2))
+    many = {"centres": centres, "sink": 1.0}
+    results = [local_attention(query, keys, values, Look(9), threads=threads, **many) for threads in (1, 2, 3, 8, 500)]
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("sink", [-500.0, -130.0, 0.0, 130.0, 500.0])
+def test_sinks_far_from_the_logits(sink: float) -> None:
+    for border in Border:
+        arrays, look = random(6, 30, dk=4), Look(5, border)
+        got = local_attention(*arrays, look, sink=sink)
+        wanted = reference.local_attention(*(x.astype(np.float64) for x in arrays), look, sink=sink)
+        assert np.abs(got - wanted).max() / np.abs(arrays[2]).max() < TOLERANCE
 
 
 def test_may_be_called_from_several_threads() -> None:

@@ -16,7 +16,9 @@ from vss_ros.core.look import Look
 
 FloatArray = npt.NDArray[np.float32]
 
-_AXES = {"query": "(h, w, heads, dk)", "keys": "(T, h, w, heads, dk)", "values": "(T, h, w, heads, dv)"}
+_AXES = {"keys": "(T, h, w, heads, dk)", "values": "(T, h, w, heads, dv)"}
+_QUERY, _LIST = "(h, w, heads, dk)", "(h, w, heads, dk) or, with centres, (N, heads, dk)"
+_FARTHEST = 2**30  # cells; a centre beyond lies as far outside of any picture as this one does
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,16 @@ class Read:
     """One checked read of the memory: shapes agree, at least one slot is valid, the last axes lie side by side.
 
     Attributes:
-        query: `(h, w, heads, dk)` float32.
+        query: `(h, w, heads, dk)` float32; a list of queries is `(N, heads, dk)`, where N may be 0.
         keys: `(T, h, w, heads, dk)` float32.
         values: `(T, h, w, heads, dv)` float32.
         look: windows (one, or one per slot), border rule and scale.
         valid: `(T,)` bool.
+        centres: `(h, w, 2)` or `(N, 2)` int32, C-contiguous, row and column in cells; None = each query's own cell,
+            and only then are the h and w of the query those of the keys.
+        sinks: `(heads,)` float32, never NaN or +inf; -inf = none.
         threads: at least 1, or None for the kernel's own choice.
-        out: `(h, w, heads, dv)` float32, C-contiguous, shares no memory with the others.
+        out: `(h, w, heads, dv)` or `(N, heads, dv)` float32, C-contiguous, shares no memory with the others.
     """
 
     query: FloatArray
@@ -38,6 +43,8 @@ class Read:
     values: FloatArray
     look: Look
     valid: npt.NDArray[np.bool_]
+    centres: npt.NDArray[np.int32] | None
+    sinks: FloatArray
     threads: int | None
     out: FloatArray
 
@@ -49,6 +56,8 @@ def checked(
     look: Look,
     *,
     valid: npt.NDArray[np.bool_] | None,
+    centres: npt.NDArray[np.integer[Any]] | None,
+    sink: float | FloatArray | None,
     threads: int | None,
     out: FloatArray | None,
 ) -> Read:
@@ -57,11 +66,14 @@ def checked(
     Raises:
         AttentionError: something does not fit; the message says what was wanted, what came and what to do.
     """
-    _check_kind("query", query)
+    _check_query(query, centres)
     _check_kind("keys", keys)
     _check_kind("values", values)
-    h, w, heads, dk = query.shape
-    slots, dv = keys.shape[0], values.shape[-1]
+    heads, dk = query.shape[-2:]
+    slots, h, w = keys.shape[:3]
+    dv = values.shape[-1]
+    if centres is None:
+        h, w = query.shape[:2]
     _check_shape(
         "keys", keys, (slots, h, w, heads, dk), "the query and the keys come from the same encoder and picture"
     )
@@ -75,23 +87,43 @@ def checked(
         values=_rows(values),
         look=look,
         valid=_checked_valid(valid, slots),
+        centres=None if centres is None else _checked_centres(centres, query.shape[:-2]),
+        sinks=_checked_sinks(sink, heads),
         threads=threads,
-        out=_checked_out(out, (h, w, heads, dv), (query, keys, values)),
+        out=_checked_out(out, (*query.shape[:-1], dv), (query, keys, values)),
     )
+
+
+def _check_query(query: Any, centres: Any) -> None:
+    _check_float32("query", query, _LIST)
+    if centres is None and query.ndim == 3:
+        raise AttentionError(
+            f"a list of queries {query.shape} wants centres ({len(query)}, 2), got None; say where each one looks"
+        )
+    lengths = query.shape if centres is None else query.shape[-2:]  # a list may be empty
+    if query.ndim not in (3, 4) or 0 in lengths:
+        axes = _QUERY if centres is None else _LIST
+        raise AttentionError(
+            f"query wants {axes}, none of them 0, got {query.shape}; channels come last, and heads are 1 where unused"
+        )
 
 
 def _check_kind(name: str, array: Any) -> None:
     axes = _AXES[name]
+    _check_float32(name, array, axes)
+    if array.ndim != axes.count(",") + 1 or 0 in array.shape:
+        raise AttentionError(
+            f"{name} wants {axes}, none of them 0, got {array.shape}; channels come last, and heads are 1 where unused"
+        )
+
+
+def _check_float32(name: str, array: Any, axes: str) -> None:
     if not isinstance(array, np.ndarray):
         raise AttentionError(
             f"{name} wants a numpy array {axes}, got {type(array).__name__}; convert it, e.g. tensor.numpy()"
         )
     if array.dtype != np.float32:
         raise AttentionError(f"{name} wants float32, got {array.dtype}; convert it with astype(numpy.float32)")
-    if array.ndim != axes.count(",") + 1 or 0 in array.shape:
-        raise AttentionError(
-            f"{name} wants {axes}, none of them 0, got {array.shape}; channels come last, and heads are 1 where unused"
-        )
 
 
 def _check_shape(name: str, array: FloatArray, wanted: tuple[int, ...], remedy: str) -> None:
@@ -120,6 +152,30 @@ def _checked_valid(valid: npt.NDArray[np.bool_] | None, slots: int) -> npt.NDArr
             "local attention wants at least one valid slot, got none; skip the read while the memory is empty"
         )
     return flags
+
+
+def _checked_centres(centres: Any, grid: tuple[int, ...]) -> npt.NDArray[np.int32]:
+    cells = np.asarray(centres)
+    if cells.dtype not in (np.int32, np.int64) or cells.shape != (*grid, 2):
+        raise AttentionError(
+            f"centres wants {(*grid, 2)} int32 or int64, got {cells.shape} {cells.dtype}; "
+            "give one (row, column) in cells per query, rounded where motion is not whole"
+        )
+    return np.ascontiguousarray(np.clip(cells, -_FARTHEST, _FARTHEST), np.int32)
+
+
+def _checked_sinks(sink: Any, heads: int) -> FloatArray:
+    if sink is None:
+        return np.full(heads, -np.inf, np.float32)
+    logits = np.asarray(sink)
+    if logits.shape not in ((), (heads,)) or logits.dtype.kind not in "fi":
+        raise AttentionError(
+            f"sink wants a number or ({heads},) float32, got {logits.shape} {logits.dtype}; give one logit per head"
+        )
+    logits = np.array(np.broadcast_to(logits, heads), np.float32)
+    if np.isnan(logits).any() or np.isposinf(logits).any():
+        raise AttentionError(f"sink wants finite logits or -inf, got {logits.tolist()}; look at the model's weights")
+    return logits
 
 
 def _checked_out(out: FloatArray | None, shape: tuple[int, ...], inputs: tuple[FloatArray, ...]) -> FloatArray:

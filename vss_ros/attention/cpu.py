@@ -17,7 +17,7 @@ from vss_ros.core.look import Border
 
 ISA_VARIABLE = "VSS_ATTENTION_ISA"  # name of an instruction set to use instead of the fastest one
 
-_ABI = 1  # of kernel/local_attention.cpp
+_ABI = 2  # of kernel/local_attention.cpp
 _FOLDER = Path(__file__).parent
 
 
@@ -31,7 +31,9 @@ class _VssRead(ctypes.Structure):
         ("out", ctypes.c_void_p),
         ("windows", ctypes.c_void_p),
         ("valid", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("h", "w", "heads", "slots", "dk", "dv")),
+        ("centres", ctypes.c_void_p),
+        ("sinks", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("rows", "columns", "h", "w", "heads", "slots", "dk", "dv")),
         ("query_strides", ctypes.c_int64 * 3),
         ("keys_strides", ctypes.c_int64 * 4),
         ("values_strides", ctypes.c_int64 * 4),
@@ -52,20 +54,25 @@ def attend(read: Read) -> None:
     slots, h, w, heads, dk = read.keys.shape
     windows = np.array([read.look.window_of(slot) for slot in range(slots)], np.int64)
     valid = np.ascontiguousarray(read.valid)
+    query = read.query if read.query.ndim == 4 else read.query[np.newaxis]  # a list is a grid of one row
     call = _VssRead(
-        query=read.query.ctypes.data,
+        query=query.ctypes.data,
         keys=read.keys.ctypes.data,
         values=read.values.ctypes.data,
         out=read.out.ctypes.data,
         windows=windows.ctypes.data,
         valid=valid.ctypes.data,
+        centres=None if read.centres is None else read.centres.ctypes.data,
+        sinks=read.sinks.ctypes.data,
+        rows=query.shape[0],
+        columns=query.shape[1],
         h=h,
         w=w,
         heads=heads,
         slots=slots,
         dk=dk,
         dv=read.values.shape[-1],
-        query_strides=read.query.strides[:3],
+        query_strides=query.strides[:3],
         keys_strides=read.keys.strides[:4],
         values_strides=read.values.strides[:4],
         scale=read.look.scale,

@@ -14,73 +14,113 @@ from vss_ros.core.errors import AttentionError
 from vss_ros.core.look import Border, Look
 
 Array = npt.NDArray[Any]
-Region = tuple[slice, slice]
+Cells = npt.NDArray[np.integer[Any]]
+Region = tuple[Any, ...]  # what selects positions: a slice, or the numbers of those wanted, per axis
 
 
 def local_attention(
-    query: Array, keys: Array, values: Array, look: Look, *, valid: npt.NDArray[np.bool_] | None = None
+    query: Array,
+    keys: Array,
+    values: Array,
+    look: Look,
+    *,
+    valid: npt.NDArray[np.bool_] | None = None,
+    centres: Cells | None = None,
+    sink: float | Array | None = None,
 ) -> Array:
-    """Paul et al., IROS 2021, eq. 5 and 6, one displacement of the whole picture at a time.
+    """Paul et al., IROS 2021, eq. 5 and 6, one displacement of all windows at a time.
 
     Every displacement is visited twice, once for the largest logit and once for the weights, so that only arrays of
-    the picture's size are held and a position is touched only where it lies in a window.
+    the query's size are held and a position is touched only where it lies in a window.
 
     Args:
-        query: `(h, w, heads, dk)` float32 or float64.
+        query: `(h, w, heads, dk)` float32 or float64; with centres any grid of queries, or a list `(N, heads, dk)`.
         keys: `(T, h, w, heads, dk)`.
         values: `(T, h, w, heads, dv)`.
         look: windows, border rule and scale.
         valid: `(T,)` bool; None = all.
+        centres: `(..., 2)` int, row and column of the cell that each query's windows are about, in the picture or
+            not; None = the query's own cell.
+        sink: a logit with value 0 that joins every softmax, for all heads or `(heads,)`; None or -inf = none.
 
     Returns:
-        `(h, w, heads, dv)` in the dtype of `query`.
+        As `query`, dv in place of dk, in its dtype. 0 where no position of the windows lies in the picture.
 
     Raises:
         AttentionError: no slot is valid.
     """
-    h, w, heads, _ = query.shape
+    h, w = keys.shape[1:3]
     slots = range(len(keys)) if valid is None else np.flatnonzero(valid).tolist()
     if len(slots) == 0:
         raise AttentionError("local attention wants at least one valid slot, got none; skip the read")
-    outside = _outside(h, w, [look.window_of(slot) for slot in slots])
-    if look.border is Border.MASK:
-        outside[:] = 0
+    shifts = _Shifts(h, w, centres)
+    windows = [look.window_of(slot) for slot in slots]
+    inside = np.sum([shifts.inside(window) for window in windows], axis=0)
+    # Positions outside the picture have logit 0, or do not exist.
+    outside = sum(window**2 for window in windows) - inside if look.border is Border.ZERO else 0 * inside
+    sinks = np.full(query.shape[-2], -np.inf if sink is None else sink, query.dtype)
 
-    # A position outside the picture has logit 0.
-    largest = np.broadcast_to(np.where(outside > 0, 0.0, -np.inf)[..., None], (h, w, heads)).astype(query.dtype)
-    for slot in slots:
-        for here, there in _shifts(h, w, look.window_of(slot)):
-            logits = look.scale * np.einsum("yxhd,yxhd->yxh", query[here], keys[slot][there])
-            np.maximum(largest[here], logits, out=largest[here])
+    largest = np.maximum(np.where(outside > 0, 0.0, -np.inf)[..., None], sinks).astype(query.dtype)
+    for slot, window in zip(slots, windows, strict=True):
+        for here, there in shifts(window):
+            logits = look.scale * np.einsum("...d,...d->...", query[here], keys[slot][there])
+            largest[here] = np.maximum(largest[here], logits)
+    largest[np.isneginf(largest)] = 0  # nothing has any weight: no reference is needed
 
-    total = (outside[..., None] * np.exp(-np.maximum(largest, 0))).astype(query.dtype)
-    seen = np.zeros((h, w, heads, values.shape[-1]), query.dtype)
-    for slot in slots:
-        for here, there in _shifts(h, w, look.window_of(slot)):
-            logits = look.scale * np.einsum("yxhd,yxhd->yxh", query[here], keys[slot][there])
+    total = (outside[..., None] * np.exp(-np.maximum(largest, 0)) + np.exp(sinks - largest)).astype(query.dtype)
+    seen = np.zeros((*query.shape[:-1], values.shape[-1]), query.dtype)
+    for slot, window in zip(slots, windows, strict=True):
+        for here, there in shifts(window):
+            logits = look.scale * np.einsum("...d,...d->...", query[here], keys[slot][there])
             weights = np.exp(logits - largest[here])
             total[here] += weights
             seen[here] += weights[..., None] * values[slot][there]
-    seen /= total[..., None]
+    sees = inside > 0
+    seen[sees] /= total[sees][..., None]
     return seen
 
 
-def _shifts(h: int, w: int, window: int) -> Iterator[tuple[Region, Region]]:
-    """For every displacement of a window: the queries that have a neighbour there, and those neighbours."""
-    rows, columns = min(window // 2, h - 1), min(window // 2, w - 1)
-    for dy in range(-rows, rows + 1):
-        for dx in range(-columns, columns + 1):
-            here = slice(max(0, -dy), h - max(0, dy)), slice(max(0, -dx), w - max(0, dx))
-            there = slice(max(0, dy), h - max(0, -dy)), slice(max(0, dx), w - max(0, -dx))
-            yield here, there
+class _Shifts:
+    """Which queries have a neighbour at a displacement of their window, and which neighbour."""
 
+    def __init__(self, h: int, w: int, centres: Cells | None) -> None:
+        self._size = h, w
+        self._dense = centres is None
+        self._centres = np.moveaxis(np.indices(self._size), 0, -1) if centres is None else centres
 
-def _outside(h: int, w: int, windows: list[int]) -> npt.NDArray[np.float64]:
-    """`(h, w)`, how many positions of all windows around a query lie outside the picture."""
-    return sum((window**2 - np.outer(_inside(h, window), _inside(w, window)) for window in windows), np.zeros((h, w)))
+    def __call__(self, window: int) -> Iterator[tuple[Region, Region]]:
+        """For every displacement: the queries whose position there lies in the picture, and those positions.
 
+        No query is in a region twice, so that what is added to a region arrives.
+        """
+        if self._centres.size == 0:
+            return
+        rows, columns = (self._displacements(window, axis) for axis in (0, 1))
+        for dy in rows:
+            for dx in columns:
+                yield self._slices(dy, dx) if self._dense else self._numbers(dy, dx)
 
-def _inside(cells: int, window: int) -> npt.NDArray[np.float64]:
-    """Along one axis: how many positions of the window around each cell lie in the picture."""
-    at, reach = np.arange(cells), window // 2
-    return (np.minimum(cells - 1, at + reach) - np.maximum(0, at - reach) + 1).astype(np.float64)
+    def inside(self, window: int) -> npt.NDArray[np.float64]:
+        """How many positions of the window about each centre lie in the picture."""
+        reach, product = window // 2, np.ones(self._centres.shape[:-1])
+        for axis, cells in enumerate(self._size):
+            at = self._centres[..., axis].astype(np.int64)
+            product *= np.maximum(np.minimum(cells - 1, at + reach) - np.maximum(0, at - reach) + 1, 0)
+        return product
+
+    def _displacements(self, window: int, axis: int) -> range:
+        """Those along one axis that lead any query into the picture."""
+        at, last, reach = self._centres[..., axis], self._size[axis] - 1, window // 2
+        return range(max(-reach, -int(at.max())), min(reach, last - int(at.min())) + 1)
+
+    def _slices(self, dy: int, dx: int) -> tuple[Region, Region]:
+        """Of queries that look about their own cells; the definition's shortcut, for slices are not copied."""
+        (h, w) = self._size
+        here = slice(max(0, -dy), h - max(0, dy)), slice(max(0, -dx), w - max(0, dx))
+        there = slice(max(0, dy), h - max(0, -dy)), slice(max(0, dx), w - max(0, -dx))
+        return here, there
+
+    def _numbers(self, dy: int, dx: int) -> tuple[Region, Region]:
+        at = self._centres + np.array([dy, dx])
+        here = np.nonzero(((at >= 0) & (at < self._size)).all(axis=-1))
+        return here, tuple(at[here].T)

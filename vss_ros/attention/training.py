@@ -1,13 +1,17 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The differentiable form of local attention: dense products of query tiles with their halo, in plain torch.
+"""The differentiable forms of local attention, in plain torch, with the semantics of `local_attention`.
 
-Same semantics as `local_attention`; every position of a tile meets every key of the tile's halo and a mask keeps
-the window. That wastes products and buys autograd for nothing, which is the right trade in training only.
+Where each query looks about its own cell: dense products of query tiles with their halo. Every position of a tile
+meets every key of the tile's halo and a mask keeps the window. That wastes products and buys autograd for nothing,
+which is the right trade in training only. Where centres are given: what the windows hold is gathered.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,49 +24,88 @@ from vss_ros.core.errors import AttentionError
 from vss_ros.core.look import Border, Look
 
 _TILE = 8  # cells; 8x8 queries against (8 + window - 1)^2 keys
+_GATHERED = 256  # queries whose windows are copied at once
 
 
 def local_attention_dense(
-    query: Tensor, keys: Tensor, values: Tensor, look: Look, *, valid: npt.NDArray[np.bool_] | None = None
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    look: Look,
+    *,
+    valid: npt.NDArray[np.bool_] | None = None,
+    centres: Tensor | npt.NDArray[np.integer[Any]] | None = None,
+    sink: Tensor | npt.NDArray[np.float32] | float | None = None,
 ) -> Tensor:
     """Local attention of a batch with gradients (Paul et al., IROS 2021, eq. 5 and 6).
 
+    With centres what the windows hold is copied, of 256 queries at a time and again in the backward pass: a few times
+    `B * 256 * positions * heads * (dk + dv) * 4` bytes. A 7x7 window of 64 + 64 channels makes that 6 MB per picture
+    of the batch, 4 slots of 21x21 with 16 + 64 channels 145 MB.
+
     Args:
-        query: `(B, h, w, heads, dk)` float.
+        query: `(B, h, w, heads, dk)` float; with centres any grid of queries, or a list `(B, N, heads, dk)`.
         keys: `(T, B, h, w, heads, dk)` float.
         values: `(T, B, h, w, heads, dv)` float.
-        look: one window for all slots; border rule and scale.
+        look: windows, border rule and scale.
         valid: `(T,)` bool, slots that take part; None = all.
+        centres: `(B, h, w, 2)` or `(B, N, 2)` int, row and column of the cell that each query's windows are about.
+        sink: logit with value 0 that joins every softmax, for all heads, `(heads,)` or, as stages give it,
+            `(B, heads)`; may be learned.
 
     Returns:
-        `(B, h, w, heads, dv)` in the dtype of `values`; logits and softmax are computed in at least float32.
+        `(B, h, w, heads, dv)` or `(B, N, heads, dv)` in the dtype of `values`; logits and softmax are computed in at
+        least float32.
 
     Raises:
-        AttentionError: windows differ between slots, or no slot is valid.
+        AttentionError: no slot is valid, or windows, centres or sink do not fit slots, queries or heads.
     """
-    if len(set(look.windows)) != 1:
-        raise AttentionError(
-            f"the training form wants one window for all slots, got {look.windows}; train with one window"
-        )
-    if valid is not None:
-        slots = np.flatnonzero(valid).tolist()
-        keys, values = keys[slots], values[slots]
-    if keys.shape[0] == 0:
+    slots = list(range(len(keys))) if valid is None else np.flatnonzero(valid).tolist()
+    if not slots:
         raise AttentionError(
             "local attention wants at least one valid slot, got none; skip the read while memory is empty"
         )
+    if len(look.windows) not in (1, len(keys)):
+        raise AttentionError(f"a look wants one window, or one for each of the {len(keys)} slots, got {look.windows}")
+    look = Look(tuple(look.window_of(slot) for slot in slots), look.border, look.scale)
+    if len(slots) < len(keys):
+        keys, values = keys[slots], values[slots]
     dtype = values.dtype
     wide = torch.promote_types(dtype, torch.float32)
-    arguments = (query.to(wide), keys.to(wide), values.to(wide), look)
+    query, keys, values = query.to(wide), keys.to(wide), values.to(wide)
+    sinks = None if sink is None else _sinks(torch.as_tensor(sink, dtype=wide, device=query.device), query)
     with torch.autocast(query.device.type, enabled=False):
-        if torch.is_grad_enabled():  # the weights of all tiles are the largest tensor of a training step
-            return checkpoint(_attend_tiles, *arguments, use_reentrant=False).to(dtype)
-        return _attend_tiles(*arguments).to(dtype)
+        if centres is None:
+            return _again_for_gradients(_attend_tiles, query, keys, values, sinks, look).to(dtype)
+        cells = torch.as_tensor(centres, device=query.device)
+        return _attend_centres(query, keys, values, sinks, look, cells).to(dtype)
 
 
-def _attend_tiles(query: Tensor, keys: Tensor, values: Tensor, look: Look) -> Tensor:
+def _sinks(sink: Tensor, query: Tensor) -> Tensor:
+    """`(B, heads)`."""
+    wanted = len(query), query.shape[-2]
+    if sink.shape not in ((), wanted[1:], wanted):
+        raise AttentionError(f"sink wants a number, {wanted[1:]} or {wanted}, got {tuple(sink.shape)}; one per head")
+    return sink.expand(wanted)
+
+
+def _again_for_gradients(form: Callable[..., Tensor], *arguments: object) -> Tensor:
+    """The weights of all windows are the largest tensor of a training step: computed twice, not kept."""
+    return checkpoint(form, *arguments, use_reentrant=False) if torch.is_grad_enabled() else form(*arguments)
+
+
+def _softmax(logits: Tensor, sinks: Tensor | None) -> Tensor:
+    """Over the last axis of `(..., queries, positions)`; `sinks` `(...)` join as a position that is left out again."""
+    if sinks is None:
+        return torch.softmax(logits, dim=-1)
+    # sum(exp(l)) / (sum(exp(l)) + exp(sink)), without another copy of the logits
+    rest = torch.sigmoid(torch.logsumexp(logits, dim=-1, keepdim=True) - sinks[..., None, None])
+    return torch.softmax(logits, dim=-1) * rest
+
+
+def _attend_tiles(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor | None, look: Look) -> Tensor:
     batch, height, width, heads, _ = query.shape
-    reach = look.windows[0] // 2
+    reach = max(look.windows) // 2
     down, right = -height % _TILE, -width % _TILE
     rows, columns = (height + down) // _TILE, (width + right) // _TILE
 
@@ -72,7 +115,7 @@ def _attend_tiles(query: Tensor, keys: Tensor, values: Tensor, look: Look) -> Te
     k = _halos(keys, reach, down, right)
     v = _halos(values, reach, down, right)
     logits = q @ k.transpose(-1, -2) + _window_bias(keys, look, down, right)
-    out = torch.softmax(logits, dim=-1) @ v
+    out = _softmax(logits, None if sinks is None else sinks[:, None, None]) @ v
     out = out.view(batch, rows, columns, heads, _TILE, _TILE, -1).permute(0, 1, 4, 2, 5, 3, 6)
     return out.reshape(batch, height + down, width + right, heads, -1)[:, :height, :width]
 
@@ -91,26 +134,73 @@ def _window_bias(keys: Tensor, look: Look, down: int, right: int) -> Tensor:
 
     With ZERO borders a neighbour outside the picture stays (its padded key gives logit 0, its value is 0).
     """
-    slots, _, height, width = keys.shape[:4]
-    reach = look.windows[0] // 2
-    rows = _axis_mask(height, reach, down, look.border)
-    columns = _axis_mask(width, reach, right, look.border)
-    inside = rows[:, None, :, None, :, None] & columns[None, :, None, :, None, :]
-    tiles_y, tiles_x, tile, _, halo, _ = inside.shape
-    bias = torch.zeros(inside.shape, dtype=keys.dtype).masked_fill(~inside, -torch.inf)
-    bias = bias.reshape(tiles_y, tiles_x, 1, tile * tile, halo * halo)
-    return bias.repeat(1, 1, 1, 1, slots).to(keys.device)
+    height, width = keys.shape[2:4]
+    halo = max(look.windows) // 2
+    of_window = {}
+    for window in set(look.windows):
+        rows = _axis_mask(height, window // 2, halo, down, look.border)
+        columns = _axis_mask(width, window // 2, halo, right, look.border)
+        inside = rows[:, None, :, None, :, None] & columns[None, :, None, :, None, :]
+        bias = torch.zeros(inside.shape, dtype=keys.dtype).masked_fill(~inside, -torch.inf)
+        of_window[window] = bias.reshape(len(rows), len(columns), 1, _TILE**2, -1)
+    return torch.cat([of_window[window] for window in look.windows], dim=-1).to(keys.device)
 
 
-def _axis_mask(cells: int, reach: int, extra: int, border: Border) -> Tensor:
-    """`(tiles, tile, halo)` bool along one axis: is this key of the halo in this query's window."""
+def _axis_mask(cells: int, reach: int, halo: int, extra: int, border: Border) -> Tensor:
+    """`(tiles, tile, tile + 2 * halo)` bool along one axis: is this key of the halo in this query's window."""
     tiles = (cells + extra) // _TILE
     query = torch.arange(_TILE)
-    key = torch.arange(_TILE + 2 * reach)
-    near = ((key[None] - query[:, None] >= 0) & (key[None] - query[:, None] <= 2 * reach)).expand(tiles, -1, -1)
+    key = torch.arange(_TILE + 2 * halo) - halo
+    near = ((key[None] - query[:, None]).abs() <= reach).expand(tiles, -1, -1)
     if border is Border.ZERO:
         return near
-    at = torch.arange(tiles)[:, None] * _TILE + key[None] - reach
+    at = torch.arange(tiles)[:, None] * _TILE + key[None]
     inside = near & ((at >= 0) & (at < cells))[:, None, :]
     # a padded query beyond the picture may see nothing; let it see something, its result is cut off anyway
     return inside | (~inside.any(dim=2, keepdim=True) & near)
+
+
+def _attend_centres(
+    query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor | None, look: Look, cells: Tensor
+) -> Tensor:
+    """In portions of queries, for every query has its own copy of what its windows hold."""
+    if cells.shape != (*query.shape[:-2], 2) or cells.is_floating_point():
+        raise AttentionError(
+            f"centres wants {(*query.shape[:-2], 2)} int, got {tuple(cells.shape)} {cells.dtype}; "
+            "give one (row, column) in cells per query"
+        )
+    portions = (x.split(_GATHERED, dim=1) for x in (query.flatten(1, -3), cells.flatten(1, -2)))
+    out = [
+        _again_for_gradients(_attend_gathered, some, keys, values, sinks, look, at)
+        for some, at in zip(*portions, strict=True)
+    ]
+    return torch.cat(out, dim=1).view(*query.shape[:-1], values.shape[-1])
+
+
+def _attend_gathered(
+    query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor | None, look: Look, cells: Tensor
+) -> Tensor:
+    """`query` `(B, n, heads, dk)`, `cells` `(B, n, 2)`."""
+    height, width = keys.shape[2:4]
+    at = [_positions(cells, window) for window in look.windows]
+    inside = torch.cat([((p >= 0) & (p < p.new_tensor([height, width]))).all(dim=-1) for p in at], dim=2)
+    k, v = (torch.cat([_found(slot, p) for slot, p in zip(x, at, strict=True)], dim=2) for x in (keys, values))
+    k, v = (x.masked_fill_(~inside[..., None, None], 0) for x in (k, v))
+    logits = torch.einsum("bnhd,bnphd->bhnp", query * look.scale, k)
+    if look.border is Border.MASK:
+        # who sees nothing may see the zeros outside: their values are 0, as the result is to be
+        exists = inside | ~inside.any(dim=2, keepdim=True)
+        logits = logits.masked_fill(~exists[:, None], -torch.inf)
+    return torch.einsum("bhnp,bnphd->bnhd", _softmax(logits, sinks), v)
+
+
+def _positions(cells: Tensor, window: int) -> Tensor:
+    """Of the windows about `(B, n, 2)` cells: `(B, n, window^2, 2)`."""
+    shift = torch.arange(window, device=cells.device) - window // 2
+    return cells[:, :, None] + torch.stack(torch.meshgrid(shift, shift, indexing="ij"), dim=-1).view(-1, 2)
+
+
+def _found(slot: Tensor, at: Tensor) -> Tensor:
+    """`(B, n, positions, heads, d)` of a slot `(B, h, w, heads, d)`; outside the picture, the nearest cell."""
+    batch = torch.arange(len(slot), device=slot.device)[:, None, None]
+    return slot[batch, at[..., 0].clamp(0, slot.shape[1] - 1), at[..., 1].clamp(0, slot.shape[2] - 1)]

@@ -48,10 +48,21 @@ class Run(Protocol):
 
 
 class Attend(Protocol):
-    """Local attention on the runtime's arrays, as `vss_ros.attention.local_attention` defines it."""
+    """Local attention on the runtime's arrays, as `vss_ros.attention.local_attention` defines it.
+
+    `centres` and `sink` may be outputs of a stage, and thus learned.
+    """
 
     def __call__(
-        self, query: Array, keys: Array, values: Array, look: Look, *, valid: npt.NDArray[np.bool_] | None = None
+        self,
+        query: Array,
+        keys: Array,
+        values: Array,
+        look: Look,
+        *,
+        valid: npt.NDArray[np.bool_] | None = None,
+        centres: Array | None = None,
+        sink: Array | float | None = None,
     ) -> Array: ...
 
 
@@ -78,9 +89,8 @@ class Runtime(Protocol):
 
     def run(self, stage: str, /, **inputs: Array) -> Outputs: ...
 
-    def attend(
-        self, query: Array, keys: Array, values: Array, look: Look, *, valid: npt.NDArray[np.bool_] | None = None
-    ) -> Array: ...
+    @property
+    def attend(self) -> Attend: ...
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Array: ...
 

@@ -88,8 +88,12 @@ class OnnxRuntime:
         look: Look,
         *,
         valid: npt.NDArray[np.bool_] | None = None,
+        centres: npt.NDArray[np.integer[Any]] | None = None,
+        sink: npt.NDArray[np.float32] | float | None = None,
     ) -> npt.NDArray[np.float32]:
-        return local_attention(query, keys, values, look, valid=valid, threads=self._threads)
+        return local_attention(
+            query, keys, values, look, valid=valid, centres=centres, sink=sink, threads=self._threads
+        )
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
         return np.empty(shape, dtype)

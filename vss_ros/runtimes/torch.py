@@ -55,14 +55,28 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def attend(
-        self, query: Tensor, keys: Tensor, values: Tensor, look: Look, *, valid: npt.NDArray[np.bool_] | None = None
+        self,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        look: Look,
+        *,
+        valid: npt.NDArray[np.bool_] | None = None,
+        centres: Tensor | None = None,
+        sink: Tensor | float | None = None,
     ) -> Tensor:
         if self._device.type == "cpu":
-            threads = torch.get_num_threads()
-            seen = local_attention(query.numpy(), keys.numpy(), values.numpy(), look, valid=valid, threads=threads)
+            seen = local_attention(
+                *(query.numpy(), keys.numpy(), values.numpy(), look),
+                valid=valid,
+                centres=_array(centres),
+                sink=_array(sink),
+                threads=torch.get_num_threads(),
+            )
             return torch.from_numpy(seen)
-        batched = local_attention_dense(query.unsqueeze(0), keys.unsqueeze(1), values.unsqueeze(1), look, valid=valid)
-        return batched.squeeze(0)
+        batch = query.unsqueeze(0), keys.unsqueeze(1), values.unsqueeze(1)
+        cells = None if centres is None else centres.unsqueeze(0)
+        return local_attention_dense(*batch, look, valid=valid, centres=cells, sink=sink).squeeze(0)
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Tensor:
         return torch.empty(shape, dtype=getattr(torch, dtype), device=self._device)
@@ -72,3 +86,7 @@ class TorchRuntime:
 
     def download(self, array: Tensor) -> npt.NDArray[Any]:
         return array.cpu().numpy()
+
+
+def _array(x: Any) -> Any:
+    return x.numpy() if isinstance(x, Tensor) else x

@@ -97,9 +97,20 @@ def unroll(plan: TemporalMethod, host: Host, stages: nn.ModuleDict, images: Tens
         return DeferredOutputs(Deferred(lambda: stages[stage](**{k: force(v) for k, v in inputs.items()})))
 
     def attend(
-        query: Any, keys: Any, values: Any, look: Look, *, valid: npt.NDArray[np.bool_] | None = None
+        query: Any,
+        keys: Any,
+        values: Any,
+        look: Look,
+        *,
+        valid: npt.NDArray[np.bool_] | None = None,
+        centres: Any = None,
+        sink: Any = None,
     ) -> Deferred:
-        return Deferred(lambda: local_attention_dense(force(query), keys, values, look, valid=valid))
+        def read() -> Tensor:
+            more = {"valid": valid, "centres": force(centres), "sink": force(sink)}
+            return local_attention_dense(force(query), keys, values, look, **more)
+
+        return Deferred(read)
 
     memory: dict[str, Bank] = {spec.name: ClipBank(spec.slots) for spec in plan.banks(host)}
     for image in images:

@@ -1,8 +1,9 @@
 // Copyright 2026 the vss_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Local attention on the CPU behind a plain C interface: instruction sets, threads, memory. The arithmetic is in
-// tile.h. Semantics: vss_ros/attention/reference.py, after Paul et al., IROS 2021, eq. 5 and 6.
+// Local attention on the CPU behind a plain C interface: instruction sets, threads, memory. Which queries share a
+// tile is decided in plan.h, the arithmetic is in tile.h. Semantics: vss_ros/attention/reference.py, after Paul et
+// al., IROS 2021, eq. 5 and 6.
 
 #include <atomic>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "plan.h"
 #include "read.h"
 
 // The baseline of the platform: SSE2 on x86-64, NEON on aarch64, plain code elsewhere.
@@ -65,7 +67,7 @@
 
 namespace {
 
-using AttendTile = void (*)(const VssRead&, const Tiling&, int64_t, float*);
+using AttendTile = void (*)(const VssRead&, const Scratch&, const Tile&, float*);
 
 struct InstructionSet {
   const char* name;
@@ -94,36 +96,19 @@ const InstructionSet kInstructionSets[] = {
 };
 constexpr int kSets = sizeof kInstructionSets / sizeof kInstructionSets[0];
 
-constexpr int64_t kSumBytes = 400 << 10;  // of accumulators per thread: half a level-2 cache, or less
-constexpr int64_t kMostRows = 16, kFewRows = 8;
-constexpr int64_t kFewTiles = 32;  // too few to share evenly among threads: smaller ones then, for 2 % of the time
-
-Tiling tiling_of(const VssRead& read) {
-  Tiling t;
-  t.padded_dv = (read.dv + 15) / 16 * 16;
-  int64_t rows = kSumBytes / (kQueries * t.padded_dv * 4);
-  rows = rows < 1 ? 1 : rows > kMostRows ? kMostRows : rows;
-  t.tiles_x = (read.w + kQueries - 1) / kQueries;
-  if (rows > kFewRows && read.heads * t.tiles_x * ((read.h + rows - 1) / rows) < kFewTiles) rows = kFewRows;
-  t.tiles_y = (read.h + rows - 1) / rows;
-  t.rows = (read.h + t.tiles_y - 1) / t.tiles_y;
-  int64_t end = 0;
-  const auto place = [&end](int64_t floats) {
-    const int64_t at = end;
-    end += (floats + 15) / 16 * 16;
-    return at;
-  };
-  const int64_t cells = t.rows * kQueries;
-  t.queries = place(cells * read.dk);
-  t.sums = place(cells * t.padded_dv);
-  t.totals = place(cells * 16);
-  t.keys = place(read.dk * kPitch);
-  t.weights = place(kQueries * kPitch);
-  t.caps = place(kQueries * kPitch);
-  t.tails = place(kChunk * 16);
-  t.peaks = place(cells);
-  t.size = end;
-  return t;
+// May not throw: it runs on threads. Counts the tasks done, fewer than there are if memory ran out.
+void work(const VssRead& read, const Plan& plan, std::atomic<int64_t>& next, std::atomic<int64_t>& done) {
+  const Scratch scratch = scratch_of(read);
+  const int64_t tiles = plan.tiles.size();
+  void* memory = nullptr;
+  if (posix_memalign(&memory, 64, scratch.size * sizeof(float)) != 0) return;
+  std::memset(memory, 0, scratch.size * sizeof(float));
+  for (int64_t task; (task = next.fetch_add(1)) < tiles * read.heads; done.fetch_add(1)) {
+    Tile tile = plan.tiles[task % tiles];
+    tile.head = task / tiles;
+    kInstructionSets[read.isa].attend_tile(read, scratch, tile, static_cast<float*>(memory));
+  }
+  std::free(memory);
 }
 
 }  // namespace
@@ -131,7 +116,7 @@ Tiling tiling_of(const VssRead& read) {
 #define VSS_PUBLIC extern "C" __attribute__((visibility("default")))
 
 // Changes whenever VssRead or the meaning of a function does, so that Python never calls a stale build.
-VSS_PUBLIC int vss_attention_abi() { return 1; }
+VSS_PUBLIC int vss_attention_abi() { return 2; }
 
 // Name of the instruction set at `index`, fastest first; null behind the last one.
 VSS_PUBLIC const char* vss_attention_isa_name(int index) {
@@ -148,27 +133,23 @@ VSS_PUBLIC int vss_attention_isa_runs_here(int index) {
 // spins between frames, a process may fork, and no second OpenMP runtime meets those of torch and ONNX Runtime.
 // Which thread computes a tile never changes its result.
 VSS_PUBLIC int vss_local_attention(const VssRead* read) {
-  const Tiling tiling = tiling_of(*read);
-  const AttendTile attend_tile = kInstructionSets[read->isa].attend_tile;
-  const int64_t tasks = read->heads * tiling.tiles_y * tiling.tiles_x;
+  Plan plan;
+  try {
+    plan = read->centres ? plan_scattered(*read) : plan_dense(*read);
+  } catch (const std::exception&) {
+    return 1;
+  }
   std::atomic<int64_t> next{0}, done{0};
-  const auto work = [&] {  // may not throw: it runs on threads
-    void* scratch = nullptr;
-    if (posix_memalign(&scratch, 64, tiling.size * sizeof(float)) != 0) return;
-    std::memset(scratch, 0, tiling.size * sizeof(float));
-    for (int64_t task; (task = next.fetch_add(1)) < tasks; done.fetch_add(1))
-      attend_tile(*read, tiling, task, static_cast<float*>(scratch));
-    std::free(scratch);
-  };
-  const int64_t wanted = read->threads < tasks ? read->threads : tasks;
+  const int64_t tasks = read->heads * plan.tiles.size(), wanted = std::min<int64_t>(read->threads, tasks);
   std::vector<std::thread> others;
   try {
-    others.reserve(wanted - 1);
-    while (static_cast<int64_t>(others.size()) + 1 < wanted) others.emplace_back(work);
+    others.reserve(wanted);
+    while (static_cast<int64_t>(others.size()) + 1 < wanted)
+      others.emplace_back([&] { work(*read, plan, next, done); });
   } catch (const std::exception&) {
     // No more threads to be had: those that are there do the work.
   }
-  work();
+  work(*read, plan, next, done);
   for (std::thread& other : others) other.join();
   return done.load() == tasks ? 0 : 1;
 }

@@ -5,7 +5,7 @@
 // file repeatedly with VSS_NAMESPACE, VSS_LANES and VSS_REGISTERS set. No include guard, and nothing of std:: in here:
 // an inline function of the library compiled for AVX-512 could be the copy the linker keeps for everyone.
 //
-// Per (slot, memory row) the keys are transposed into scratch; then for each query row of the tile that sees it:
+// Per (slot, memory row) the keys are transposed into scratch; then for each group of the tile that sees it:
 //   logits  4 queries x 2 to 4 vectors of columns in registers; few queries at once, for every further one adds a
 //           column that the others do not see
 //   weights exp2(logit - peak); a peak is raised only when a logit exceeds it by kSlack, which is rare (the sums are
@@ -75,33 +75,38 @@ VSS_INLINE Vec exp2_of(Vec x) {
   return x < -126.0f ? Vec{} : p;
 }
 
-// One block of queries in one chunk of columns: which columns each query sees, counted from the chunk's first one.
+// One group in one chunk of a memory row: which columns each query sees, counted from the chunk's first one.
 struct Band {
-  int64_t queries;                                   // of the block, the others lie beyond the picture
+  int64_t queries;                                   // of the group
   int64_t from[kQueries], to[kQueries];              // columns seen by each query
   int64_t first[kLogitTiles], vectors[kLogitTiles];  // columns computed for each register tile of logits
 };
 
-VSS_INLINE Band band_of(int64_t x0, int64_t queries, int64_t begin, int64_t width, int64_t reach, float* caps) {
+static Band band_of(const Group& group, int64_t y, int64_t begin, int64_t width, int64_t reach, float* caps) {
   Band band;
-  band.queries = queries;
+  band.queries = group.queries;
   for (int64_t i = 0; i < kQueries; ++i) {
-    int64_t from = most(0, x0 + i - reach - begin), to = least(width, x0 + i + reach + 1 - begin);
-    if (i >= queries || from >= to) from = to = 0;
+    band.from[i] = band.to[i] = 0;
+    if (i >= group.queries) continue;
+    const Lane& lane = group.lanes[i];
+    const int64_t from = most(0, lane.x - reach - begin), to = least(width, lane.x + reach + 1 - begin);
+    if (from >= to || y < lane.y - reach || y > lane.y + reach) continue;
     band.from[i] = from;
     band.to[i] = to;
-    for (int64_t c = 0; c < kPitch; ++c)
-      caps[i * kPitch + c] = c >= from && c < to ? __builtin_inff() : -__builtin_inff();
   }
   for (int64_t n = 0; n < kLogitTiles; ++n) {
     int64_t from = kPitch, to = 0;
-    for (int64_t j = n * kLogitQueries; j < (n + 1) * kLogitQueries; ++j) {
-      if (band.from[j] == band.to[j]) continue;
-      from = least(from, band.from[j]);
-      to = most(to, band.to[j]);
+    for (int64_t i = n * kLogitQueries; i < (n + 1) * kLogitQueries; ++i) {
+      if (band.from[i] == band.to[i]) continue;
+      from = least(from, band.from[i]);
+      to = most(to, band.to[i]);
     }
     band.first[n] = from < to ? from : 0;
     band.vectors[n] = from < to ? (to - from + L - 1) / L : 0;
+    const int64_t end = band.first[n] + band.vectors[n] * L;
+    for (int64_t i = n * kLogitQueries; i < (n + 1) * kLogitQueries; ++i)
+      for (int64_t c = band.first[n]; c < end; ++c)
+        caps[i * kPitch + c] = c >= band.from[i] && c < band.to[i] ? __builtin_inff() : -__builtin_inff();
   }
   return band;
 }
@@ -151,7 +156,7 @@ VSS_INLINE Vec logits_row(const float* queries, const float* keys, int64_t dk, f
   return excess;
 }
 
-// Raise the peaks of a query row to its largest logits and shrink what was summed under the old ones.
+// Raise the peaks of a group to its largest logits and shrink what was summed under the old ones.
 static void raise_peaks(const Band& band, const float* logits, float* peaks, float* totals, float* sums, int64_t dv) {
   for (int64_t i = 0; i < band.queries; ++i) {
     const int64_t n = i / kLogitQueries;
@@ -229,7 +234,7 @@ VSS_INLINE void sums_row(const Band& band, const float* weights, const char* val
 }
 
 // (columns, dk) keys of one memory row to (dk, columns), 4 x 4 at a time.
-static void transpose_keys(const char* keys, int64_t stride, int64_t columns, int64_t dk, float* transposed) {
+VSS_INLINE void transpose_keys(const char* keys, int64_t stride, int64_t columns, int64_t dk, float* transposed) {
   int64_t c = 0;
   for (; c + 4 <= columns; c += 4) {
     const char* at = keys + c * stride;
@@ -254,41 +259,35 @@ static void transpose_keys(const char* keys, int64_t stride, int64_t columns, in
     for (int64_t d = 0; d < dk; ++d) __builtin_memcpy(transposed + d * kPitch + c, keys + c * stride + d * 4, 4);
 }
 
-// The tile of one head: rows [y0, y1), queries [x0, x0 + queries).
-struct Tile {
-  int64_t head, y0, y1, x0, queries;
-};
-
 static void read_queries(const VssRead& read, const Tile& tile, float* queries) {
-  for (int64_t y = tile.y0; y < tile.y1; ++y)
+  for (int64_t g = 0; g < tile.count; ++g, queries += kQueries * read.dk)
     for (int64_t i = 0; i < kQueries; ++i) {
-      float* to = queries + (y - tile.y0) * kQueries * read.dk + i;
-      const char* from = read.query + y * read.query_strides[0] + (tile.x0 + i) * read.query_strides[1] +
-                         tile.head * read.query_strides[2];
-      for (int64_t d = 0; d < read.dk; ++d) {
-        if (i < tile.queries)
-          __builtin_memcpy(to + d * kQueries, from + d * 4, 4);
-        else
-          to[d * kQueries] = 0.0f;
+      if (i >= tile.groups[g].queries) {
+        for (int64_t d = 0; d < read.dk; ++d) queries[d * kQueries + i] = 0.0f;
+        continue;
       }
+      const Lane& lane = tile.groups[g].lanes[i];
+      const char* from = read.query + lane.row * read.query_strides[0] + lane.column * read.query_strides[1] +
+                         tile.head * read.query_strides[2];
+      for (int64_t d = 0; d < read.dk; ++d) __builtin_memcpy(queries + d * kQueries + i, from + d * 4, 4);
     }
 }
 
-// One query row of the tile against one chunk of one memory row.
-VSS_INLINE void meet(const VssRead& read, const Tiling& tiling, const Band& band, int64_t row, const char* values,
+// Group number `g` of the tile against one chunk of one memory row.
+VSS_INLINE void meet(const VssRead& read, const Scratch& at, const Band& band, int64_t g, const char* values,
                      float* scratch) {
-  const int64_t dk = read.dk, dv = tiling.padded_dv, stride = read.values_strides[2];
-  const float* queries = scratch + tiling.queries + row * kQueries * dk;
-  const float *keys = scratch + tiling.keys, *caps = scratch + tiling.caps;
-  float *weights = scratch + tiling.weights, *peaks = scratch + tiling.peaks + row * kQueries;
-  float *totals = scratch + tiling.totals + row * kQueries * L, *sums = scratch + tiling.sums + row * kQueries * dv;
+  const int64_t dk = read.dk, dv = at.padded_dv, stride = read.values_strides[2];
+  const float* queries = scratch + at.queries + g * kQueries * dk;
+  const float *keys = scratch + at.keys, *caps = scratch + at.caps;
+  float *weights = scratch + at.weights, *peaks = scratch + at.peaks + g * kQueries;
+  float *totals = scratch + at.totals + g * kQueries * L, *sums = scratch + at.sums + g * kQueries * dv;
   const float scale = read.scale * kLog2E;
 
   Vec excess = all(-1.0f);
   for (int64_t n = 0; n < kLogitTiles; ++n) {
-    const int64_t i = n * kLogitQueries, at = i * kPitch + band.first[n];
-    excess = logits_row<kLogitVectors>(queries + i, keys + band.first[n], dk, scale, caps + at, peaks + i, weights + at,
-                                       band.vectors[n], excess);
+    const int64_t i = n * kLogitQueries, from = i * kPitch + band.first[n];
+    excess = logits_row<kLogitVectors>(queries + i, keys + band.first[n], dk, scale, caps + from, peaks + i,
+                                       weights + from, band.vectors[n], excess);
   }
   if (largest_lane(excess) > 0.0f) raise_peaks(band, weights, peaks, totals, sums, dv);
   logits_to_weights(band, peaks, weights, totals);
@@ -301,72 +300,84 @@ VSS_INLINE void meet(const VssRead& read, const Tiling& tiling, const Band& band
     c += kSumVectors / 2 * L;
   }
   for (; c + L <= read.dv; c += L) sums_row<1>(band, weights, values + c * 4, stride, sums + c, dv);
-  if (c < read.dv)
-    sums_row<1>(band, weights, reinterpret_cast<const char*>(scratch + tiling.tails), L * 4, sums + c, dv);
+  if (c < read.dv) sums_row<1>(band, weights, reinterpret_cast<const char*>(scratch + at.tails), L * 4, sums + c, dv);
 }
 
-static void read_slot(const VssRead& read, const Tiling& tiling, const Tile& tile, int64_t slot, float* scratch) {
-  const int64_t reach = least(read.windows[slot] / 2, most(read.h, read.w));
-  const int64_t left = most(0, tile.x0 - reach), right = least(read.w, tile.x0 + tile.queries + reach);
-  const int64_t chunks = (right - left + kChunk - 1) / kChunk, whole = read.dv / L * L;
+// With kScattered centres lie anywhere, and what a group sees differs from row to row. Without, every query looks about
+// its own cell: all groups of the tile see the same columns in every row they see.
+template <bool kScattered>
+static void read_slot(const VssRead& read, const Scratch& at, const Tile& tile, int64_t slot, float* scratch) {
+  const int64_t reach = read.windows[slot] / 2, whole = read.dv / L * L;
+  const int64_t left = most(0, tile.centres.left - reach), right = least(read.w, tile.centres.right + reach + 1);
+  const int64_t top = most(0, tile.centres.top - reach), bottom = least(read.h, tile.centres.bottom + reach + 1);
+  const int64_t chunks = (right - left + kChunk - 1) / kChunk;
+  float* caps = scratch + at.caps;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t begin = left + (right - left) * chunk / chunks, end = left + (right - left) * (chunk + 1) / chunks;
-    const Band band = band_of(tile.x0, tile.queries, begin, end - begin, reach, scratch + tiling.caps);
+    const Band shared = band_of(tile.groups[0], tile.groups[0].centres.top, begin, end - begin, reach, caps);
     const char* keys = read.keys + slot * read.keys_strides[0] + begin * read.keys_strides[2] +
                        tile.head * read.keys_strides[3];
     const char* values = read.values + slot * read.values_strides[0] + begin * read.values_strides[2] +
                          tile.head * read.values_strides[3];
-    for (int64_t y = most(0, tile.y0 - reach); y < least(read.h, tile.y1 + reach); ++y) {
+    for (int64_t y = top; y < bottom; ++y) {
       const char* row = values + y * read.values_strides[1];
-      transpose_keys(keys + y * read.keys_strides[1], read.keys_strides[2], end - begin, read.dk,
-                     scratch + tiling.keys);
+      transpose_keys(keys + y * read.keys_strides[1], read.keys_strides[2], end - begin, read.dk, scratch + at.keys);
       for (int64_t c = 0; whole < read.dv && c < end - begin; ++c)
-        __builtin_memcpy(scratch + tiling.tails + c * L, row + c * read.values_strides[2] + whole * 4,
+        __builtin_memcpy(scratch + at.tails + c * L, row + c * read.values_strides[2] + whole * 4,
                          (read.dv - whole) * 4);
-      for (int64_t q = most(tile.y0, y - reach); q < least(tile.y1, y + reach + 1); ++q)
-        meet(read, tiling, band, q - tile.y0, row, scratch);
+      for (int64_t g = 0; g < tile.count; ++g) {
+        const Group& group = tile.groups[g];
+        if (y < group.centres.top - reach || y > group.centres.bottom + reach) continue;
+        if constexpr (kScattered)
+          meet(read, at, band_of(group, y, begin, end - begin, reach, caps), g, row, scratch);
+        else
+          meet(read, at, shared, g, row, scratch);
+      }
     }
   }
 }
 
-// Divide by the denominator, in which positions outside the picture may count with logit 0 each.
-static void write_tile(const VssRead& read, const Tiling& tiling, const Tile& tile, const float* scratch) {
-  for (int64_t y = tile.y0; y < tile.y1; ++y)
-    for (int64_t i = 0; i < tile.queries; ++i) {
-      const int64_t x = tile.x0 + i, at = (y - tile.y0) * kQueries + i;
-      double outside = 0;
-      for (int64_t slot = 0; read.border_zero && slot < read.slots; ++slot) {
-        if (!read.valid[slot]) continue;
-        const int64_t window = read.windows[slot], reach = window / 2;
-        const int64_t rows = least(read.h - 1, y + reach) - most(0, y - reach) + 1;
-        const int64_t columns = least(read.w - 1, x + reach) - most(0, x - reach) + 1;
-        outside += double(window) * double(window) - double(rows) * double(columns);
-      }
-      float total = 0.0f;
-      for (int k = 0; k < L; ++k) total += scratch[tiling.totals + at * L + k];
-      if (outside > 0) {
-        // Beyond 2^127 the outside owns the whole softmax, and dividing by infinity says so.
-        const float peak = scratch[tiling.peaks + at];
-        total += float(outside) * (peak < -127.0f ? __builtin_inff() : largest_lane(exp2_of(all(-peak))));
-      }
-      const float* sums = scratch + tiling.sums + at * tiling.padded_dv;
-      float* out = read.out + ((y * read.w + x) * read.heads + tile.head) * read.dv;
-      for (int64_t c = 0; c < read.dv; ++c) out[c] = sums[c] / total;
-    }
+// How much a logit beside those of the memory adds to a denominator that was summed relative to `peak`. Beyond 2^127
+// it owns the whole softmax, and dividing by infinity says so.
+static float beside(float logit, float peak) {
+  return logit - peak > 127.0f ? __builtin_inff() : largest_lane(exp2_of(all(logit - peak)));
 }
 
-static void attend_tile(const VssRead& read, const Tiling& tiling, int64_t task, float* scratch) {
-  const int64_t tx = task % tiling.tiles_x, ty = task / tiling.tiles_x % tiling.tiles_y;
-  const Tile tile{task / tiling.tiles_x / tiling.tiles_y, read.h * ty / tiling.tiles_y,
-                  read.h * (ty + 1) / tiling.tiles_y, tx * kQueries, least(kQueries, read.w - tx * kQueries)};
-  const int64_t cells = (tile.y1 - tile.y0) * kQueries;
-  __builtin_memset(scratch + tiling.sums, 0, cells * tiling.padded_dv * 4);
-  __builtin_memset(scratch + tiling.totals, 0, cells * L * 4);
-  for (int64_t i = 0; i < cells; ++i) scratch[tiling.peaks + i] = kNever;
-  read_queries(read, tile, scratch + tiling.queries);
+// Divide by the denominator, in which the sink counts once and positions outside the picture may count with logit 0
+// each. A query that sees nothing of the picture gets 0.
+static void write_query(const VssRead& read, const Lane& lane, int64_t head, float total, float peak,
+                        const float* sums) {
+  double inside = 0, window_cells = 0;
+  for (int64_t slot = 0; slot < read.slots; ++slot) {
+    if (!read.valid[slot]) continue;
+    const int64_t reach = read.windows[slot] / 2;
+    const int64_t rows = least(read.h - 1, lane.y + reach) - most(0, lane.y - reach) + 1;
+    const int64_t columns = least(read.w - 1, lane.x + reach) - most(0, lane.x - reach) + 1;
+    inside += double(most(0, rows)) * double(most(0, columns));
+    window_cells += double(read.windows[slot]) * double(read.windows[slot]);
+  }
+  if (read.border_zero && window_cells > inside) total += float(window_cells - inside) * beside(0.0f, peak);
+  total += beside(read.sinks[head] * kLog2E, peak);
+  float* out = read.out + ((lane.row * read.columns + lane.column) * read.heads + head) * read.dv;
+  for (int64_t c = 0; c < read.dv; ++c) out[c] = inside > 0 ? sums[c] / total : 0.0f;
+}
+
+static void attend_tile(const VssRead& read, const Scratch& at, const Tile& tile, float* scratch) {
+  const int64_t lanes = tile.count * kQueries;
+  __builtin_memset(scratch + at.sums, 0, lanes * at.padded_dv * 4);
+  __builtin_memset(scratch + at.totals, 0, lanes * L * 4);
+  for (int64_t i = 0; i < lanes; ++i) scratch[at.peaks + i] = kNever;
+  read_queries(read, tile, scratch + at.queries);
   for (int64_t slot = 0; slot < read.slots; ++slot)
-    if (read.valid[slot]) read_slot(read, tiling, tile, slot, scratch);
-  write_tile(read, tiling, tile, scratch);
+    if (read.valid[slot]) (read.centres ? read_slot<true> : read_slot<false>)(read, at, tile, slot, scratch);
+  for (int64_t g = 0; g < tile.count; ++g)
+    for (int64_t i = 0; i < tile.groups[g].queries; ++i) {
+      const int64_t n = g * kQueries + i;
+      float total = 0.0f;
+      for (int k = 0; k < L; ++k) total += scratch[at.totals + n * L + k];
+      write_query(read, tile.groups[g].lanes[i], tile.head, total, scratch[at.peaks + n],
+                  scratch + at.sums + n * at.padded_dv);
+    }
 }
 
 }  // namespace VSS_NAMESPACE
