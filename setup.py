@@ -57,7 +57,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={f"{NAME}.attention": ["kernel/*.cpp", "kernel/*.h"]},
+    package_data={f"{NAME}.attention": ["kernel/*.cpp", "kernel/*.h", "ptx/*.gz", "ptx/index.json"]},
     cmdclass={"develop": Develop},
     ext_modules=[attention_kernel],
     data_files=[
