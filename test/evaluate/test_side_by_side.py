@@ -70,7 +70,11 @@ def test_the_floor_is_the_truth_of_the_frame_before(reports: list[dict[str, Any]
 
 
 def test_the_table_shows_them_all(reports: list[dict[str, Any]]) -> None:
-    assert comparison_table(reports, "x").row_count == 4
+    table = comparison_table(reports, "x")
+    assert [column.header for column in table.columns] == ["", *(report["model"] for report in reports)]
+    (row,) = (i for i, cell in enumerate(table.columns[0].cells) if cell == "mIoU")
+    shown = [list(column.cells)[row] for column in table.columns[1:]]
+    assert shown == [f"{report['miou']:.3f}" for report in reports]
 
 
 def test_models_are_named_once_and_ablations_are_known(lmanet_folder: Path) -> None:

@@ -46,28 +46,36 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def comparison_table(reports: Sequence[Mapping[str, Any]], title: str) -> Table:
-    """One row for each contender of `side_by_side.evaluate`."""
-    columns = {
+    """One column for each contender of `side_by_side.evaluate`."""
+    rows = {
         "mIoU": lambda r: _share(r.get("miou")),
-        "over first (95 %)": _over_first,
+        "mIoU over first": lambda r: _signed(r.get("miou_over_first")),
+        "  from (95 %)": lambda r: _signed(r.get("miou_over_first_95", [None, None])[0]),
+        "  to": lambda r: _signed(r.get("miou_over_first_95", [None, None])[1]),
         "TC": lambda r: _share(r.get("tc")),
         "VC8": lambda r: _share(r.get("vc8")),
-        "VC8 right": lambda r: _share(r.get("vc8_strict")),
-        "ECE": lambda r: _share(r.get("calibration_error")),
-        "latency": lambda r: f"{r['latency_times_first']:.2f}x" if "latency_times_first" in r else "-",
-        "GMAC": lambda r: f"{r['gmac']:.2f}" if r.get("gmac") is not None else "-",
+        "VC8, right": lambda r: _share(r.get("vc8_strict")),
+        "VC16": lambda r: _share(r.get("vc16")),
+        "VC16, right": lambda r: _share(r.get("vc16_strict")),
+        "label churn": lambda r: _share(r.get("churn")),
+        "calibration error": lambda r: _share(r.get("calibration_error")),
+        "latency / first": lambda r: _number(r.get("latency_times_first"), "{:.2f}"),
+        "latency p50, ms": lambda r: _number(r.get("latency_p50_ms"), "{:.1f}"),
+        "GMAC": lambda r: _number(r.get("gmac"), "{:.2f}"),
+        "memory, MB": lambda r: _number(r.get("memory_mb"), "{:.2f}"),
     }
     table = Table(title=title, title_justify="left")
     table.add_column("", no_wrap=True)
-    for heading in columns:
-        table.add_column(heading, justify="right")
     for report in reports:
-        table.add_row(report["model"], *(show(report) for show in columns.values()))
+        table.add_column(str(report["model"]), justify="right", overflow="fold")
+    for name, show in rows.items():
+        table.add_row(name, *(show(report) for report in reports))
     return table
 
 
-def _over_first(report: Mapping[str, Any]) -> str:
-    if "miou_over_first" not in report:
-        return "-"
-    low, high = report["miou_over_first_95"]
-    return f"{report['miou_over_first']:+.3f} ({low:+.3f}..{high:+.3f})"
+def _signed(value: float | None) -> str:
+    return _number(value, "{:+.3f}")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
