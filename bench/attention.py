@@ -17,7 +17,6 @@ random for each query, which is harder than any motion of a camera. Their useful
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -33,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vss_ros.attention import cpu, explain, local_attention, reference
+from vss_ros.cli.options import write_json
 from vss_ros.core.look import Look
 
 try:
@@ -263,7 +263,7 @@ def main() -> None:
             "rows": [asdict(row) for row in rows],
             "machine": about,
         }
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(options.json, figures)
 
 
 if __name__ == "__main__":

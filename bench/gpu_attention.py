@@ -18,7 +18,6 @@ import dataclasses
 import functools
 import importlib.util
 import itertools
-import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +27,8 @@ from unittest import mock
 
 import numpy as np
 import torch
+from attention import SIZES as CPU_SIZES
+from attention import Size
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -37,6 +38,7 @@ from vss_ros.attention import triton_launch
 from vss_ros.attention.ptx_loader import PtxAttention
 from vss_ros.attention.triton_launch import attend_triton
 from vss_ros.attention.triton_plan import NO_SINK, Grid, Read, Tiles, tiles
+from vss_ros.cli.options import write_json
 from vss_ros.core.look import Border, Look
 
 Arrays = tuple[Tensor, Tensor, Tensor]
@@ -48,24 +50,8 @@ TOLERANCES = {torch.float16: 4e-3, torch.bfloat16: 3e-2, torch.float32: 1e-5}  #
 
 
 @dataclasses.dataclass(frozen=True)
-class Size:
-    """One problem with one head; `window` is a diameter in cells."""
-
-    name: str
-    h: int
-    w: int
-    slots: int
-    window: int
-    dk: int
-    dv: int
-
-    def useful_flop(self) -> float:
-        """Of the products with keys and values inside the picture."""
-        seen = 1
-        for cells in (self.h, self.w):
-            at, reach = np.arange(cells), self.window // 2
-            seen *= int((np.minimum(cells - 1, at + reach) - np.maximum(0, at - reach) + 1).sum())
-        return 2.0 * (self.dk + self.dv) * seen * self.slots
+class GpuSize(Size):
+    """One problem with its tensors."""
 
     def tensors(self, device: str, dtype: torch.dtype, heads: int = 1) -> Arrays:
         """Query, keys and values; logits of a few units, as in trained networks."""
@@ -77,10 +63,8 @@ class Size:
 
 
 SIZES = (
-    Size("target", 64, 128, 4, 21, 32, 128),
-    Size("LMANet-ERF 64x128", 64, 128, 4, 21, 16, 64),
-    Size("LMANet-ERF CamVid 45x60", 45, 60, 4, 21, 16, 64),
-    Size("LMANet-PSP 64x128", 64, 128, 3, 21, 128, 2048),
+    *(GpuSize(**dataclasses.asdict(size)) for size in CPU_SIZES),
+    GpuSize("LMANet-PSP 64x128", 64, 128, 3, 21, 128, 2048),
 )
 
 
@@ -143,7 +127,7 @@ def error(got: Tensor, wanted: Tensor) -> float:
 
 def modes(device: str, dtype: torch.dtype) -> Iterator[tuple[str, Arrays, Look, dict[str, Any]]]:
     """Name, arrays, look and options of a call in every mode."""
-    size = Size("", 33, 50, 3, 9, 32, 64)
+    size = GpuSize("", 33, 50, 3, 9, 32, 64)
     arrays, (query, keys, values) = size.tensors(device, dtype, 2), size.tensors(device, dtype, 2)
     cells = own_cells(33, 50, device)
     moved = cells + torch.randint(-9, 10, cells.shape, dtype=torch.int32, device=device)
@@ -154,10 +138,10 @@ def modes(device: str, dtype: torch.dtype) -> Iterator[tuple[str, Arrays, Look, 
         yield f"centres {border.value}", arrays, Look(9, border), {"centres": moved}
         yield f"list {border.value}", few, Look((9, 5, 1), border), {"centres": moved[picked]}
         yield f"sink {border.value}", arrays, Look((3, 9, 5), border), {"sink": 0.7}
-        yield f"global {border.value}", Size("", 9, 20, 2, 41, 32, 64).tensors(device, dtype), Look(41, border), {}
+        yield f"global {border.value}", GpuSize("", 9, 20, 2, 41, 32, 64).tensors(device, dtype), Look(41, border), {}
     yield "ring with a hole", arrays, Look(9), {"valid": np.array([True, False, True])}
     for dk, dv in ((16, 64), (128, 512), (21, 77)):
-        yield f"dk {dk} dv {dv}", Size("", 20, 41, 2, 9, dk, dv).tensors(device, dtype), Look(9), {}
+        yield f"dk {dk} dv {dv}", GpuSize("", 20, 41, 2, 9, dk, dv).tensors(device, dtype), Look(9), {}
 
 
 def check_modes(device: str) -> dict[str, float]:
@@ -261,7 +245,7 @@ def shipped_ptx(query: Tensor, keys: Tensor, values: Tensor, look: Look) -> Cont
     return call
 
 
-def contenders(arrays: Arrays, size: Size, quick: bool) -> Iterator[tuple[str, Border, Callable[[], Contender]]]:
+def contenders(arrays: Arrays, size: GpuSize, quick: bool) -> Iterator[tuple[str, Border, Callable[[], Contender]]]:
     """Name, border rule and what makes the call ready; ours first."""
     look = Look(size.window)
     ours = functools.partial(attend_triton, *arrays, look)
@@ -298,7 +282,7 @@ def median_us(call: Callable[[], Any], turns: int, *, graph: bool = True) -> flo
     return statistics.median(times[1:])
 
 
-def measure(size: Size, device: str, turns: int, quick: bool) -> list[Row]:
+def measure(size: GpuSize, device: str, turns: int, quick: bool) -> list[Row]:
     arrays = size.tensors(device, torch.float16)
     wanted = {border: definition(*arrays, Look(size.window, border)) for border in Border}
     rows: list[Row] = []
@@ -314,11 +298,11 @@ def measure(size: Size, device: str, turns: int, quick: bool) -> list[Row]:
             continue
         for full, us in found.items():
             ours = rows[0].median_us if rows else us
-            rows.append(Row(size.name, full, us, 1e-6 * size.useful_flop() / us, us / ours, wrong))
+            rows.append(Row(size.name, full, us, 1e-6 * size.useful_flop(size.cells()) / us, us / ours, wrong))
     return rows
 
 
-def tune(size: Size, device: str) -> list[dict[str, Any]]:
+def tune(size: GpuSize, device: str) -> list[dict[str, Any]]:
     """Ours with other tiles than those of `triton_plan.tiles`, fastest first."""
     arrays, base = size.tensors(device, torch.float16), tiles("float16", size.dk, size.dv)
     found = []
@@ -389,7 +373,7 @@ def main() -> None:
             "errors": errors,
             "tuned": tuned,
         }
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, figures)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from vss_ros.cli.options import write_json
 from vss_ros.core.errors import VssError
 from vss_ros.data.messages import array_to_image
 from vss_ros.data.typestore import IMAGE, ros2_types, rosbags_image_types
@@ -293,8 +294,7 @@ def main() -> None:
     }
     show(result)
     if chosen.json:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(chosen.json, result)
 
 
 if __name__ == "__main__":

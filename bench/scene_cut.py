@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from vss_ros.cli.options import write_json
 from vss_ros.core.config import Settings
 from vss_ros.core.scene import Scene
 from vss_ros.data.resize import resize
@@ -76,8 +76,7 @@ def main() -> None:
     result = measure(chosen.drives, chosen.threshold)
     show(result)
     if chosen.json:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(chosen.json, result)
 
 
 if __name__ == "__main__":

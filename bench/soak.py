@@ -15,7 +15,6 @@ in the first and the last tenth. With --overload the stream is steady, and three
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -31,6 +30,7 @@ from node import NodeProcess, Rig, picture
 from rich.console import Console
 from rich.table import Table
 
+from vss_ros.cli.options import write_json
 from vss_ros.evaluate.metrics import percentiles
 from vss_ros.ros.dds_face import DIAGNOSTIC_ARRAY
 from vss_ros.ros.dds_names import EVENTS
@@ -261,8 +261,7 @@ def main() -> None:
     }
     show(result)
     if chosen.json:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(chosen.json, result)
 
 
 if __name__ == "__main__":

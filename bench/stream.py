@@ -12,7 +12,6 @@ the median over frames. The twin runs LMANet's own encode and decode files, with
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 from pathlib import Path
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vss_ros.assemble import Model, load_model, load_settings
+from vss_ros.cli.options import write_json
 from vss_ros.core.look import Look
 from vss_ros.data.synthetic import SyntheticDrive
 from vss_ros.runtimes.onnx import OnnxRuntime
@@ -131,8 +131,7 @@ def main() -> None:
     result["lmanet_times_twin"] = next(row["times_twin"] for row in result["rows"] if row["name"] == "LMANet")
     show(result)
     if chosen.json:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(chosen.json, result)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import rclpy
@@ -28,7 +30,7 @@ from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 from vision_msgs.msg import LabelInfo
 
-from test.ros.peer import PATIENCE_S, Peer, free_domain, picture_of, stamps_of
+from test.ros.peer import PATIENCE_S, Peer, end_cleanly, free_domain, kept_environment, picture_of, stamps_of
 from vss_ros.ros.rclpy_types import CLOUDS, IMAGES
 from vss_ros.ros.silence import Publisher
 
@@ -71,6 +73,22 @@ def start_node(domain: int, log: Path, *arguments: str) -> subprocess.Popen[byte
     command = [sys.executable, "-m", "vss_ros.ros.rclpy_face", "--ros-args", "-r", "__ns:=/vss", *arguments]
     with log.open("wb") as out:
         return subprocess.Popen(command, cwd=ROOT, env=environment(domain), stdout=out, stderr=subprocess.STDOUT)
+
+
+@contextmanager
+def running(folder: Path, *arguments: str) -> Iterator[SimpleNamespace]:
+    """The node with these arguments, not yet configured, and a tester; it must end cleanly."""
+    with kept_environment():
+        domain, log = free_domain(), folder / "node.log"
+        process = start_node(domain, log, *arguments)
+        tester = Driver(domain)
+        try:
+            yield SimpleNamespace(process=process, tester=tester, log=log)
+            end_cleanly(process, log)
+        finally:
+            tester.close()
+            process.kill()
+            process.wait()
 
 
 def install(prefix: Path) -> None:

@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +22,24 @@ from vss_ros.ros.points import LAYOUT, CloudTypes
 from vss_ros.ros.silence import Publisher
 
 PATIENCE_S = 40.0
+
+
+@contextmanager
+def kept_environment() -> Iterator[None]:
+    """Whatever is set in the environment meanwhile is gone afterwards."""
+    saved = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+
+
+def end_cleanly(process: subprocess.Popen[bytes], log: Path) -> None:
+    """The node must end with code 0 on SIGINT, and must have logged no traceback."""
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 0, log.read_text()
+    assert "Traceback" not in log.read_text()
 
 
 def free_domain() -> int:

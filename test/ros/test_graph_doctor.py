@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from test.ros.peer import free_domain
+from test.ros.peer import free_domain, kept_environment
 from test.ros.test_live_faces import ROOT, environment, needs_dds, needs_ros, open_peer
 from vss_ros import doctor
 from vss_ros.core.errors import ConfigError
@@ -83,10 +82,8 @@ def test_without_a_transport_or_with_a_wrong_domain_it_is_one_finding(monkeypatc
 
 @pytest.fixture
 def saved_environment() -> Iterator[None]:
-    saved = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(saved)
+    with kept_environment():
+        yield
 
 
 HEARD_BY = [  # what the doctor listens with, and what the camera speaks

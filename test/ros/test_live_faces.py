@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from test.ros.peer import cloud_of, free_domain, picture_of, stamps_of
+from test.ros.peer import cloud_of, end_cleanly, free_domain, kept_environment, picture_of, stamps_of
 from vss_ros.assemble import load_card
 from vss_ros.data.messages import image_to_labels
 from vss_ros.data.typestore import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO, POINT_CLOUD, ros2_types
@@ -71,10 +71,8 @@ def start(transport: str, domain: int, log: Path, *arguments: object) -> subproc
 
 @pytest.fixture(scope="module")
 def saved_environment() -> Iterator[None]:
-    saved = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(saved)
+    with kept_environment():
+        yield
 
 
 @pytest.fixture(scope="module", params=PAIRS)
@@ -97,9 +95,7 @@ def started(
             face=face, peer=peer, log=log, labels=labels, confidence=confidence, model=lmanet_folder, show=show
         )
         assert process.poll() is None, log.read_text()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0, log.read_text()
-        assert "Traceback" not in log.read_text()
+        end_cleanly(process, log)
     finally:
         peer.close()
         process.kill()

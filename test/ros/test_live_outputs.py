@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,12 +33,9 @@ LABELS = (45, 80)
 @pytest.fixture(scope="module")
 def node(lmanet_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """The active node with labels of half the camera's size, and the tester."""
-    saved = dict(os.environ)
-    domain, log = live.free_domain(), tmp_path_factory.mktemp("live") / "node.log"
     size = f"output.size:={LABELS[1]}x{LABELS[0]}"
-    process = live.start_node(domain, log, "-p", f"model.name:={lmanet_folder}", "-p", size)
-    tester = live.Driver(domain)
-    try:
+    with live.running(tmp_path_factory.mktemp("live"), "-p", f"model.name:={lmanet_folder}", "-p", size) as node:
+        tester = node.tester
         names = tester.listen(live.LabelInfo, "/vss/label_info", live.LATCHED)
         labels = tester.listen(live.Image, "/vss/labels")
         tester.bring_to_active()
@@ -47,16 +43,7 @@ def node(lmanet_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         assert labels == []
         clock = itertools.count(1_700_000_000_000_000_007, STEP_NS)
         show = tester.connect("/vss/image", lambda: live.picture(next(clock)), labels)
-        yield SimpleNamespace(tester=tester, labels=labels, clock=clock, show=show, log=log)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0, log.read_text()
-        assert "Traceback" not in log.read_text()
-    finally:
-        tester.close()
-        process.kill()
-        process.wait()
-        os.environ.clear()
-        os.environ.update(saved)
+        yield SimpleNamespace(labels=labels, clock=clock, show=show, **vars(node))
 
 
 def show_until(node: SimpleNamespace, *heard: list[Any], beside: Callable[[], None] = lambda: None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,24 +34,10 @@ def model(lmanet_folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def started(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """Node and tester; the node must end with code 0 on SIGINT."""
-    saved = dict(os.environ)
-    domain, log = live.free_domain(), tmp_path_factory.mktemp("live") / "node.log"
-    process = live.start_node(domain, log, "-p", f"model.name:={model}", "-p", "confidence.min:=0")
-    tester = live.Driver(domain)
-    try:
-        labels, confidence = (tester.listen(live.Image, f"/vss/{name}") for name in ("labels", "confidence"))
-        yield SimpleNamespace(
-            show=None, tester=tester, log=log, labels=labels, confidence=confidence, model=model, process=process
-        )
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0, log.read_text()
-        assert "Traceback" not in log.read_text()
-    finally:
-        tester.close()
-        process.kill()
-        process.wait()
-        os.environ.clear()
-        os.environ.update(saved)
+    folder = tmp_path_factory.mktemp("live")
+    with live.running(folder, "-p", f"model.name:={model}", "-p", "confidence.min:=0") as node:
+        labels, confidence = (node.tester.listen(live.Image, f"/vss/{name}") for name in ("labels", "confidence"))
+        yield SimpleNamespace(show=None, labels=labels, confidence=confidence, model=model, **vars(node))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from test.ros.peer import free_domain
+from test.ros.peer import free_domain, kept_environment
 from test.ros.test_live_faces import HAS_ROS, PAIRS, needs_dds, open_peer, start
 from vss_ros.data.typestore import IMAGE
 
@@ -25,10 +24,8 @@ IMAGE_TOPIC = "/camera/image_raw"
 
 @pytest.fixture
 def saved_environment() -> Iterator[None]:
-    saved = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(saved)
+    with kept_environment():
+        yield
 
 
 def ended(process: Any) -> None:

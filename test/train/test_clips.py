@@ -15,22 +15,18 @@ pytest.importorskip("torch")
 
 from torch import nn
 
+from test.train.test_trainer import RECIPE as TINY
 from vss_ros.data.pseudo_video import PseudoVideo
 from vss_ros.train.clips import PhaseClips, Stills
 from vss_ros.train.publish import prepare_training
-from vss_ros.train.recipe import Data, Phase, Recipe, load_recipe
+from vss_ros.train.recipe import Data, Phase, load_recipe
 
 ROAD, SIGN = 0, 7
-RECIPE = Recipe(
-    name="tiny",
-    summary="A test's model.",
-    terms="synthetic streets",
-    licence="Apache-2.0",
-    net="erfnet",
+RECIPE = replace(
+    TINY,
     method="single",
-    labels="camvid11",
+    options={},
     phases=(Phase(epochs=1, rate=1e-3, data=(Data("synthetic", samples=4, drives=1),), batch=4),),
-    crop=(64, 80),
     input_size=(96, 128),
 )
 

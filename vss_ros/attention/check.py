@@ -78,7 +78,7 @@ def checked(
         "keys", keys, (slots, h, w, heads, dk), "the query and the keys come from the same encoder and picture"
     )
     _check_shape("values", values, (slots, h, w, heads, dv), "push key and value of one frame together")
-    _check_look(look, slots)
+    check_look(look, slots)
     if threads is not None and threads < 1:
         raise AttentionError(f"threads wants at least 1, got {threads}; pass None for one per core")
     return Read(
@@ -86,7 +86,7 @@ def checked(
         keys=_rows(keys),
         values=_rows(values),
         look=look,
-        valid=_checked_valid(valid, slots),
+        valid=checked_valid(valid, slots),
         centres=None if centres is None else _checked_centres(centres, query.shape[:-2]),
         sinks=_checked_sinks(sink, heads),
         threads=threads,
@@ -131,7 +131,8 @@ def _check_shape(name: str, array: FloatArray, wanted: tuple[int, ...], remedy: 
         raise AttentionError(f"{name} wants {_AXES[name]} = {wanted}, got {array.shape}; {remedy}")
 
 
-def _check_look(look: Look, slots: int) -> None:
+def check_look(look: Look, slots: int) -> None:
+    """Refuse a look that does not fit the number of slots, or whose scale is not finite."""
     if len(look.windows) not in (1, slots):
         raise AttentionError(
             f"a look wants one window, or one for each of the {slots} slots, got {len(look.windows)}; "
@@ -141,7 +142,8 @@ def _check_look(look: Look, slots: int) -> None:
         raise AttentionError(f"a look wants a finite scale, got {look.scale}; LMANet uses 1.0")
 
 
-def _checked_valid(valid: npt.NDArray[np.bool_] | None, slots: int) -> npt.NDArray[np.bool_]:
+def checked_valid(valid: npt.NDArray[np.bool_] | None, slots: int) -> npt.NDArray[np.bool_]:
+    """`(slots,)` bool, at least one of them true; all where `valid` is None."""
     if valid is None:
         return np.ones(slots, np.bool_)
     flags = np.asarray(valid)

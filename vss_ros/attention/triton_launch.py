@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
-import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vss_ros.attention import triton_kernel
+from vss_ros.attention.check import check_look, checked_valid
 from vss_ros.attention.triton_plan import DTYPES, LOG2_E, MOST_KEY_CHANNELS, NO_SINK, Grid, Read, Tiles, tiles
 from vss_ros.core.errors import AttentionError
 from vss_ros.core.look import Border, Look
@@ -69,7 +69,7 @@ def attend_triton(
     """
     _check(query, keys, values, look, centres)
     slots, height, width, heads, dk = keys.shape
-    numbers = _valid_slots(valid, slots)
+    numbers = np.flatnonzero(checked_valid(valid, slots)).tolist()
     grid = Grid.of(tuple(query.shape[:-2]), height, width, heads, len(numbers))
     out = _out(out, query, (*query.shape[:-1], values.shape[-1]))
     if grid.queries == 0:
@@ -169,7 +169,7 @@ def _check(query: Tensor, keys: Tensor, values: Tensor, look: Look, centres: Ten
     if len({*dtypes}) > 1 or dtypes[0] not in DTYPES:
         raise AttentionError(f"query, keys and values want one dtype of {', '.join(DTYPES)}, got {', '.join(dtypes)}")
     _check_centres(centres, places)
-    _check_look(look, slots)
+    check_look(look, slots)
     given = [query, keys, values, *([] if centres is None else [centres])]
     if len({x.device for x in given}) > 1:
         raise AttentionError(f"all tensors want one device, got {', '.join(str(x.device) for x in given)}")
@@ -184,28 +184,6 @@ def _check_centres(centres: Tensor | None, places: tuple[int, ...]) -> None:
             f"centres wants {(*places, 2)} int32 or int64, got {tuple(centres.shape)} {dtype}; "
             "give one (row, column) in cells per query, rounded where motion is not whole"
         )
-
-
-def _check_look(look: Look, slots: int) -> None:
-    if len(look.windows) not in (1, slots):
-        raise AttentionError(
-            f"a look wants one window, or one for each of the {slots} slots, got {len(look.windows)}; "
-            "give as many windows as the bank has slots"
-        )
-    if not math.isfinite(look.scale):
-        raise AttentionError(f"a look wants a finite scale, got {look.scale}; LMANet uses 1.0")
-
-
-def _valid_slots(valid: npt.NDArray[np.bool_] | None, slots: int) -> list[int]:
-    """Numbers of the slots that take part."""
-    flags = np.ones(slots, np.bool_) if valid is None else np.asarray(valid)
-    if flags.dtype != np.bool_ or flags.shape != (slots,):
-        raise AttentionError(f"valid wants ({slots},) bool, got {flags.shape} {flags.dtype}; pass MemoryView.valid")
-    if not flags.any():
-        raise AttentionError(
-            "local attention wants at least one valid slot, got none; skip the read while the memory is empty"
-        )
-    return [int(slot) for slot in np.flatnonzero(flags)]
 
 
 def _checked_parts(parts: int | None, slots: int) -> int | None:

@@ -71,7 +71,7 @@ class ConfusionMatrix:
 
 def churn(before: UInt8Array, now: UInt8Array) -> float:
     """Share of pixels whose label changed from one frame to the next; what moves in the scene counts too."""
-    return float(np.mean(before != now))
+    return float(np.count_nonzero(before != now)) / now.size
 
 
 def percentiles(values: Sequence[float], prefix: str, unit: str = "ms") -> Mapping[str, float]:

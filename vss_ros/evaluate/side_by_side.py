@@ -84,6 +84,7 @@ class Measures:
 
     def add(self, frame: Frame, result: Segmentation) -> None:
         """Count one frame with its segmentation."""
+        before = self.figures.confusion.counts.copy()
         self.figures.add(frame, result)
         if result.reset:  # the frames before belong to another piece of video
             self._tc.end()
@@ -93,9 +94,7 @@ class Measures:
             self._tc.add(frame.image, result.labels)
         if frame.truth is None or self.figures.truth_ignored:
             return
-        one = ConfusionMatrix(self.figures.confusion.classes)
-        one.add(frame.truth, result.labels)
-        self.confusions.append(one.counts)
+        self.confusions.append(self.figures.confusion.counts - before)
         for consistency in self._vc.values():
             consistency.add(frame.truth, result.labels)
         self._calibration.add(frame.truth, result.labels, result.confidence)
@@ -152,6 +151,7 @@ def evaluate(
             "model": c.name,
             **_setting(c.model),
             **measures[c.name].report(),
+            "memory_mb": streams[c.name].memory_bytes / 1e6,
             **_cost(c.model, size, ran=measures[c.name].figures.parts_ms),
         }
         for c in contenders
@@ -170,13 +170,12 @@ def _setting(model: Model) -> dict[str, Any]:
 
 
 def _cost(model: Model, size: tuple[int, int] | None, ran: Container[str]) -> dict[str, Any]:
-    """Parameters and multiply-adds of the stages that ran, and memory of a stream; without onnx only the last."""
+    """Parameters and multiply-adds of the stages that ran; None without onnx."""
     if size is None:
         return {}
     options, stride = model.options, model.card.host.stride
     ran_at = options.input_size or like(size, options.model_size, stride)
-    slots = [bank.slots * sum(4 * int(np.prod(t.at(*ran_at))) for t in bank.tensors) for bank in _banks(model)]
-    found: dict[str, Any] = {"input_size": list(ran_at), "memory_mb": sum(slots) / 1e6}
+    found: dict[str, Any] = {"input_size": list(ran_at)}
     try:
         costs = {part: c for part, c in method_cost(model.card, model.plan, ran_at).items() if part in ran}
     except ImportError:
@@ -186,10 +185,6 @@ def _cost(model: Model, size: tuple[int, int] | None, ran: Container[str]) -> di
         "gmac_by_stage": {stage: cost.macs / 1e9 for stage, cost in costs.items()},
         "parameters": sum(cost.parameters for cost in costs.values()),
     }
-
-
-def _banks(model: Model) -> Sequence[Any]:
-    return model.plan.banks(model.card.host)
 
 
 def _compare(reports: list[dict[str, Any]], measures: list[Measures]) -> None:

@@ -24,6 +24,7 @@ from vss_ros.core.errors import ConfigError, FrameError, VssError
 from vss_ros.core.frame import Frame, Segmentation, UInt8Array
 from vss_ros.core.segmenter import StreamOptions
 from vss_ros.data.messages import image_to_rgb, stamp_to_ns
+from vss_ros.evaluate.metrics import churn
 from vss_ros.ros.statistics import Drop, StreamReport, StreamStatistics
 
 log = logging.getLogger(__name__)
@@ -248,10 +249,12 @@ class SegmentApp:
         parts_ms = dict(result.times_ms) | {name: 1e3 * spent for name, spent in parts_s.items()}
         if 0 <= age_ms < _SHOWN_AGE_MS:
             parts_ms["age"] = age_ms
-        churn = _churn(None if result.reset else camera.labels, result.labels)
+        changed = None
+        if camera.labels is not None and not result.reset and camera.labels.shape == result.labels.shape:
+            changed = churn(camera.labels, result.labels)
         camera.labels = result.labels
         with self._changed:
-            camera.statistics.publish(parts_ms, result.remembered, ended_s, churn)
+            camera.statistics.publish(parts_ms, result.remembered, ended_s, changed)
         return None
 
     def _is_too_old(self, camera: _Camera, stamp_ns: int) -> bool:
@@ -281,13 +284,6 @@ class SegmentApp:
             return False
         camera.logged.add(kind)
         return True
-
-
-def _churn(before: UInt8Array | None, labels: UInt8Array) -> float | None:
-    """Share of pixels whose label changed; None where there is nothing to compare with."""
-    if before is None or before.shape != labels.shape:
-        return None
-    return float(np.count_nonzero(before != labels)) / labels.size
 
 
 def _kind_of(message: Any) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from vss_ros.core.errors import ConfigError
-from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.data.typestore import (
     CAMERA_INFO,
     COMPRESSED_IMAGE,
@@ -26,40 +25,36 @@ from vss_ros.data.typestore import (
     rosbags_image_types,
 )
 from vss_ros.ros.app import SegmentApp
-from vss_ros.ros.camera_info import Calibration, CameraInfoTypes
+from vss_ros.ros.camera_channel import CameraChannel
+from vss_ros.ros.camera_info import CameraInfoTypes
 from vss_ros.ros.conversions import LabelTypes, label_info
 from vss_ros.ros.dds_names import LATCHED, NEWEST, RESULT
 from vss_ros.ros.dds_transport import DdsNode
-from vss_ros.ros.outputs import EXTRAS, POINTS, Legend, outgoing
-from vss_ros.ros.points import INPUTS, CloudTypes, LabelledPoints, Points
+from vss_ros.ros.outputs import EXTRAS, POINTS, Legend
+from vss_ros.ros.points import INPUTS, CloudTypes, Points
 from vss_ros.ros.silence import Publisher, SilenceWatch, why_silent
 
 log = logging.getLogger(__name__)
 
 
-class Channel:
-    """One camera.
+class Channel(CameraChannel):
+    """One camera over DDS.
 
     Args:
         node: owner of publishers and subscriptions.
-        camera: its name in the app.
-        prefix: of its topics, empty or ending in `/`.
-        legend: of the labels.
-        points: the setting `output.points`.
+        camera, prefix, legend, points: as CameraChannel has them.
     """
 
     def __init__(self, node: DdsNode, camera: str, prefix: str, legend: Legend, points: str) -> None:
-        self._node, self._camera, self._prefix, self._legend = node, camera, prefix, legend
-        self._images, types = rosbags_image_types(), ros2_types().types
-        self._infos = CameraInfoTypes(types[CAMERA_INFO], types["sensor_msgs/msg/RegionOfInterest"])
+        images, types = rosbags_image_types(), ros2_types().types
+        infos = CameraInfoTypes(types[CAMERA_INFO], types["sensor_msgs/msg/RegionOfInterest"])
+        super().__init__(camera, prefix, legend, points, images=images, infos=infos, clouds=cloud_types())
+        self._node = node
         self._labels = LabelTypes(types[LABEL_INFO], types[VISION_CLASS])
-        self._calibration = Calibration()
         kinds = {"labels": IMAGE, "confidence": IMAGE, "camera_info": CAMERA_INFO}
         for name, extra in EXTRAS.items():
             kinds[name] = COMPRESSED_IMAGE if extra.kind(self._images) is self._images.compressed else IMAGE
-        self._points, self._points_source = None, points
-        if points != "none":
-            self._points = LabelledPoints(self._images, self._infos, cloud_types())
+        if self._points is not None:
             kinds[POINTS] = POINT_CLOUD
         self._publishers = {name: node.publisher(prefix + name, kind, RESULT) for name, kind in kinds.items()}
         self._label_info = node.publisher(f"{prefix}label_info", LABEL_INFO, LATCHED)
@@ -94,21 +89,6 @@ class Channel:
             self._node.subscribe(topic, points_kind, NEWEST, self._points.offer)
         log.info("waiting for %s on %s, CameraInfo on %s", kind.rsplit("/", 1)[-1], image, info)
 
-    def publish(self, frame: Frame, result: Segmentation) -> None:
-        """Labels and all that goes with them; called in the worker's thread."""
-        messages = outgoing(
-            frame,
-            result,
-            images=self._images,
-            infos=self._infos,
-            info=self._calibration.newest,
-            legend=self._legend,
-            wanted=lambda name: self._publishers[name].readers > 0,
-            points=self._points,
-        )
-        for name, message in messages:
-            self._publishers[name](message)
-
     def watch(self, received: int, offered: Callable[[], list[tuple[str, Publisher]]]) -> None:
         """Say why no pictures come, once, if they do not.
 
@@ -132,9 +112,11 @@ class Channel:
             ),
         )
 
-    def _on_camera_info(self, app: SegmentApp, info: Any) -> None:
-        if self._calibration.take(info):
-            app.reset("camera_info changed", only=self._camera)
+    def _is_wanted(self, name: str) -> bool:
+        return self._publishers[name].readers > 0
+
+    def _send(self, name: str, message: Any) -> None:
+        self._publishers[name](message)
 
 
 def cloud_types() -> CloudTypes:

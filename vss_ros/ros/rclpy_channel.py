@@ -16,11 +16,10 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
 
 from vss_ros.core.errors import ConfigError
-from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.ros.app import SegmentApp
-from vss_ros.ros.camera_info import Calibration
-from vss_ros.ros.outputs import EXTRAS, POINTS, Legend, outgoing
-from vss_ros.ros.points import INPUTS, LabelledPoints
+from vss_ros.ros.camera_channel import CameraChannel
+from vss_ros.ros.outputs import EXTRAS, POINTS, Legend
+from vss_ros.ros.points import INPUTS
 from vss_ros.ros.rclpy_refusals import Refusals
 from vss_ros.ros.rclpy_types import (
     CLOUDS,
@@ -39,30 +38,25 @@ from vss_ros.ros.silence import SilenceWatch
 log = logging.getLogger(__name__)
 
 
-class Channel:
-    """One camera.
+class Channel(CameraChannel):
+    """One camera on rclpy.
 
     Args:
         node: owner of publishers and subscriptions.
-        camera: its name in the app.
-        prefix: of its topics, empty or ending in `/`.
-        legend: of the labels.
-        points: the setting `output.points`.
+        camera, prefix, legend, points: as CameraChannel has them.
     """
 
     def __init__(self, node: LifecycleNode, camera: str, prefix: str, legend: Legend, points: str) -> None:
-        self._node, self._camera, self._prefix, self._legend = node, camera, prefix, legend
+        super().__init__(camera, prefix, legend, points, images=IMAGES, infos=INFOS, clouds=CLOUDS)
+        self._node = node
         self._subscriptions: list[Any] = []
         self._silence: SilenceWatch | None = None
         self._refusals = Refusals(node)
-        self._calibration = Calibration()
         self._publishers = {name: self._publisher(IMAGES.image, name) for name in ("labels", "confidence")}
         self._publishers["camera_info"] = self._publisher(INFOS.camera_info, "camera_info")
         for name, extra in EXTRAS.items():
             self._publishers[name] = self._publisher(extra.kind(IMAGES), name)
-        self._points, self._points_source = None, points
-        if points != "none":
-            self._points = LabelledPoints(IMAGES, INFOS, CLOUDS)
+        if self._points is not None:
             self._publishers[POINTS] = self._publisher(PointCloud2, POINTS)
         self.label_info: Any = None if LABELS is None else self._publisher(LABELS.label_info, "label_info", LATCHED)
 
@@ -91,21 +85,6 @@ class Channel:
         while self._subscriptions:
             self._node.destroy_subscription(self._subscriptions.pop())
 
-    def publish(self, frame: Frame, result: Segmentation) -> None:
-        """Labels and all that goes with them; called in the worker's thread."""
-        messages = outgoing(
-            frame,
-            result,
-            images=IMAGES,
-            infos=INFOS,
-            info=self._calibration.newest,
-            legend=self._legend,
-            wanted=lambda name: self._publishers[name].get_subscription_count() > 0,
-            points=self._points,
-        )
-        for name, message in messages:
-            self._publishers[name].publish(message)
-
     def watch(self, received: int) -> None:
         """Say why no pictures come, once, if they do not."""
         if self._subscriptions and self._silence is not None and self._silence.is_news(received, time.monotonic()):
@@ -119,9 +98,11 @@ class Channel:
             if publisher is not None:
                 self._node.destroy_lifecycle_publisher(publisher)
 
-    def _on_camera_info(self, app: SegmentApp, info: Any) -> None:
-        if self._calibration.take(info):
-            app.reset("camera_info changed", only=self._camera)
+    def _is_wanted(self, name: str) -> bool:
+        return bool(self._publishers[name].get_subscription_count() > 0)
+
+    def _send(self, name: str, message: Any) -> None:
+        self._publishers[name].publish(message)
 
     def _publisher(self, kind: Any, name: str, qos: QoSProfile = RESULT) -> Any:
         overriding = QoSOverridingOptions(POLICIES)
