@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -278,6 +279,13 @@ def test_a_frame_that_hangs_holds_up_neither_stop_nor_a_later_start(bench, monke
     b.app.start()
     b.offer_and_wait(picture(value=2))
     assert [(int(r.labels[0, 0]), r.reset) for r in b.results] == [(2, "deactivate")]
+
+
+def test_what_is_loaded_is_kept_from_the_collector_while_frames_come(bench):
+    b = bench()
+    assert gc.get_freeze_count() > 1000
+    b.app.stop()
+    assert gc.get_freeze_count() == 0
 
 
 def test_stop_can_be_called_twice_and_from_the_start(bench):

@@ -40,7 +40,7 @@ def test_auto_takes_dds_where_there_is_no_ros(monkeypatch):
     ("transport", "sentence"),
     [
         ("auto", r"rclpy or cyclonedds was wanted, neither imports .*source /opt/ros.*pip install 'cyclonedds==11\.0"),
-        ("rclpy", r"transport rclpy wants ROS 2, but rclpy does not import .*source /opt/ros"),
+        ("rclpy", r"transport rclpy wants ROS 2, which does not load .*source /opt/ros"),
         ("dds", r"transport dds wants the wheel cyclonedds.*x86_64 and Python 3\.10 to 3\.13.*--transport rclpy"),
     ],
 )
@@ -49,6 +49,13 @@ def test_what_is_missing_is_said_with_the_remedy(monkeypatch, transport, sentenc
     with pytest.raises(BackendError, match=sentence) as raised:
         run_node(Settings(), transport=transport)
     assert "\n" not in str(raised.value)
+
+
+def test_a_middleware_that_is_not_there_is_said_before_rclpy_ends_the_process(monkeypatch):
+    present(monkeypatch, "rclpy")
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_of_nobody")
+    with pytest.raises(BackendError, match=r"which does not load \(librmw_of_nobody\.so.*source /opt/ros"):
+        choose("rclpy")
 
 
 def test_an_unknown_transport_is_refused():

@@ -10,6 +10,7 @@ thread keeps the processor busy and the memory of each stream needs no lock.
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -126,6 +127,7 @@ class SegmentApp:
                     "the last frame before the stop is still in work; wait for it, or start the program anew"
                 )
             self._active = True
+            gc.freeze()  # a full collection that walks all that is loaded would stop a frame for tens of milliseconds
             self._worker = threading.Thread(target=self._work, name="segment", daemon=True)
             self._worker.start()
 
@@ -135,6 +137,7 @@ class SegmentApp:
         Returns:
             False where the frame in work did not end in ten seconds; its result is thrown away when it does.
         """
+        gc.unfreeze()
         with self._changed:
             self._active = False
             for camera in self._turns:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import logging
+import os
 import platform
 from collections.abc import Mapping
 
@@ -79,6 +81,8 @@ def choose(transport: str) -> str:
     missing = {}
     for name in asked:
         try:
+            if name == "rclpy":
+                _load_middleware()
             importlib.import_module(_NEEDED[name])
         except Exception as error:  # a C library of another version raises far more than ImportError
             missing[name] = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -91,13 +95,18 @@ def choose(transport: str) -> str:
             f"transport dds wants the wheel cyclonedds, which does not import ({missing['dds']}); {hint}"
         )
     if transport == "rclpy":
-        raise BackendError(
-            f"transport rclpy wants ROS 2, but rclpy does not import ({missing['rclpy']}); {_REMEDY['rclpy']}"
-        )
+        raise BackendError(f"transport rclpy wants ROS 2, which does not load ({missing['rclpy']}); {_REMEDY['rclpy']}")
     raise BackendError(
         f"rclpy or cyclonedds was wanted, neither imports ({'; '.join(missing.values())}; {here}); "
         f"{_REMEDY['rclpy']}; or {_REMEDY['dds']}"
     )
+
+
+def _load_middleware() -> None:
+    """Raise OSError where RMW_IMPLEMENTATION names a library that is not there: importing rclpy would end the process."""
+    name = os.environ.get("RMW_IMPLEMENTATION")
+    if name:
+        ctypes.CDLL(f"lib{name}.so")
 
 
 def ros_arguments(settings: Settings, namespace: str, remapped: Mapping[str, str]) -> list[str]:

@@ -36,6 +36,7 @@ DIAGNOSTIC_ARRAY = "diagnostic_msgs/msg/DiagnosticArray"
 EMPTY = "std_msgs/msg/Empty"
 _TICK_S = 1.0
 _LONGEST_WAIT_S = 0.1  # a signal is noticed between two waits
+_LOOK_S = 0.2  # for refusals; asking every endpoint after each picture would keep the worker from the interpreter
 
 
 class DdsSegmenter:
@@ -88,14 +89,16 @@ class DdsSegmenter:
 
     def spin(self, ended: Callable[[], bool]) -> None:
         """Receive pictures and report once a second, until `ended` says so."""
-        next_s = time.monotonic()
+        tick_s = look_s = time.monotonic()
         while not ended():
             now_s = time.monotonic()
-            if now_s >= next_s:
+            if now_s >= tick_s:
                 self._tick(self._model)
-                next_s = max(next_s + _TICK_S, now_s)
-            self._node.spin(min(_LONGEST_WAIT_S, _TICK_S))
-            self._say_refusals()
+                tick_s = max(tick_s + _TICK_S, now_s)
+            if now_s >= look_s:
+                self._say_refusals()
+                look_s = now_s + _LOOK_S
+            self._node.spin(_LONGEST_WAIT_S)
 
     def close(self) -> None:
         """Take no more pictures and leave the graph."""
