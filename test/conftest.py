@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +17,35 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 needs_shared_data = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no development data at {SHARED}")
 
 
-def random_model(folder: Path, method: str, **options: Any) -> Path:
+def random_model(
+    folder: Path, method: str, net: str = "erfnet", *, input_size: tuple[int, int] = (64, 96), **options: Any
+) -> Path:
     """A model folder with random weights and CamVid's 11 classes, exported as trained ones are."""
     torch = pytest.importorskip("torch")
     from vss_ros.assemble import build_stages, plan_for
     from vss_ros.core.method import Host
     from vss_ros.data.labels import load_labels
+    from vss_ros.nets import NETS
     from vss_ros.runtimes.export import export_model
 
     torch.manual_seed(0)
     labels = load_labels("camvid11")
-    plan = plan_for(method, options)
-    stages = build_stages(method, plan, "erfnet", 11, mean=(0.4, 0.4, 0.4), std=(0.3, 0.3, 0.3))
+    plan, host = plan_for(method, options), Host(net, NETS[net].feature_channels, NETS[net].stride)
+    stages = build_stages(method, plan, net, 11, mean=(0.4, 0.4, 0.4), std=(0.3, 0.3, 0.3))
     card = {
         "name": folder.name,
         "summary": "Random weights, for tests.",
         "method": method,
         "options": options,
-        "host": {"name": "erfnet", "feature_channels": 128, "stride": 8},
+        "host": asdict(host),
         "labels": list(labels.names),
         "palette": labels.palette.tolist(),
-        "input_size": [64, 96],
+        "input_size": list(input_size),
         "mean": [0.4, 0.4, 0.4],
         "std": [0.3, 0.3, 0.3],
         "licence": "Apache-2.0",
     }
-    export_model(stages.eval(), plan, Host("erfnet", 128, 8), card, folder)
+    export_model(stages.eval(), plan, host, card, folder)
     return folder
 
 

@@ -87,6 +87,7 @@ class ERFNet(nn.Module):
             *[NonBottleneck1D(16) for _ in range(2)],
             nn.ConvTranspose2d(16, classes, 2, stride=2),
         )
+        self.auxiliary = nn.ModuleDict()  # it has none
 
     def encode(self, image: Tensor) -> Tensor:
         """Features `(B, 128, H/8, W/8)` of a picture `(B, 3, H, W)`."""

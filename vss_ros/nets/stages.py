@@ -16,12 +16,22 @@ from torch import Tensor, nn
 
 
 class HostNet(Protocol):
-    """A single-frame network as methods take it apart."""
+    """A single-frame network as methods take it apart.
+
+    Attributes:
+        feature_channels: of the encoder's output.
+        stride: picture px per feature cell.
+        encoder: `(B, 3, H, W)` to features `(B, C, h, w)`.
+        decoder: features to logits `(B, classes, H, W)`.
+        auxiliary: heads for training alone, each on the output of the encoder's part of the same name; they lie
+            outside of encoder and decoder, so no exported file has them. `layers.tapped` feeds them.
+    """
 
     feature_channels: int
     stride: int
     encoder: nn.Module
     decoder: nn.Module
+    auxiliary: nn.ModuleDict
 
 
 class Encode(nn.Module):

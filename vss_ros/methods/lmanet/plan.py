@@ -27,18 +27,24 @@ class LMANet:
         window: diameter in cells of the square read around each position (R of the paper's tables).
         key_channels: channels of keys and queries.
         value_channels: channels of values.
+        fusion: how the frame's own value and what it saw become features again: `gated`; `concatenation`, the
+            paper's ablation, which wants values of half the host's feature channels; or `bottleneck`, the paper's
+            variant for PSPNet, whose values are the features themselves and have their channels.
     """
 
     slots: int = 4
     window: int = 21
     key_channels: int = 16
     value_channels: int = 64
+    fusion: str = "gated"
 
     name = "lmanet"
 
     def __post_init__(self) -> None:
         if self.slots < 0:
             raise CardError(f"lmanet wants slots of 0 or more, got {self.slots}; 0 switches the memory off")
+        if self.fusion not in ("gated", "concatenation", "bottleneck"):
+            raise CardError(f"lmanet wants fusion 'gated', 'concatenation' or 'bottleneck', got '{self.fusion}'")
         _ = self.look  # a window that cannot be read is refused here, not at the first frame
 
     @property

@@ -1,0 +1,70 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""LMANet fused by concatenation keeps the contract of a method, in its files and in training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from test.conftest import random_model  # noqa: E402
+from test.methods.test_contract import frames, model, run, same  # noqa: E402, F401
+from vss_ros.assemble import build_stages  # noqa: E402
+from vss_ros.core.errors import CardError  # noqa: E402
+from vss_ros.core.frame import Frame  # noqa: E402
+from vss_ros.methods.lmanet.modules import Concatenate  # noqa: E402
+from vss_ros.methods.lmanet.plan import LMANet  # noqa: E402
+from vss_ros.runtimes.export import load_weights  # noqa: E402
+from vss_ros.train.unroll import unroll  # noqa: E402
+
+STATISTICS = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its export is compared with torch on the way."""
+    path = tmp_path_factory.mktemp("fusion") / "concatenation"
+    return random_model(path, "lmanet", slots=3, window=5, fusion="concatenation")
+
+
+def test_a_stream_uses_its_memory_and_nothing_beyond(folder: Path, frames: list[Frame]) -> None:  # noqa: F811
+    streamed = run(folder, frames)[-1]
+    assert same(streamed, run(folder, frames[-4:])[-1])
+    assert not same(streamed, run(folder, frames[-1:])[0])
+
+
+def test_training_unrolls_to_the_same_labels(folder: Path, frames: list[Frame]) -> None:  # noqa: F811
+    loaded = model(folder)
+    stages = build_stages("lmanet", loaded.plan, "erfnet", 11, mean=loaded.card.mean, std=loaded.card.std)
+    load_weights(stages, loaded.card)
+    clip = torch.from_numpy(np.stack([frame.image for frame in frames[:4]])).unsqueeze(1)
+    with torch.no_grad():
+        logits = unroll(loaded.plan, loaded.card.host, stages.eval(), clip)
+    assert np.mean(logits[0].argmax(0).numpy() != run(folder, frames[:4])[-1].labels) < 2e-3
+
+
+def test_the_own_value_comes_first() -> None:
+    fuse = Concatenate(2).eval()
+    own, seen = torch.full((1, 2, 1, 1), 3.0), torch.full((1, 1, 1, 1, 2), -5.0)
+    seen[..., 1] = 7.0
+    features = fuse(own, seen)["features"].flatten().tolist()
+    assert features == pytest.approx([3, 3, 0, 7], rel=1e-3)
+
+
+def test_it_has_no_gates() -> None:
+    stages = build_stages("lmanet", LMANet(fusion="concatenation"), "erfnet", 11, **STATISTICS)
+    assert {name for name, _ in stages["fuse"].named_parameters()} == {
+        f"norm_{which}.{what}" for which in ("own", "seen") for what in ("weight", "bias")
+    }
+
+
+def test_refuses_what_does_not_fit() -> None:
+    with pytest.raises(CardError, match="fusion 'gated', 'concatenation' or 'bottleneck', got 'sum'"):
+        LMANet(fusion="sum")
+    with pytest.raises(CardError, match="wants value_channels of 64, half of the host's 128, got 32"):
+        build_stages("lmanet", LMANet(fusion="concatenation", value_channels=32), "erfnet", 11, **STATISTICS)
