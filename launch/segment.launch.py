@@ -37,6 +37,7 @@ SETTINGS = {
     "cameras": "node.cameras",
     "image_transport": "node.image_transport",
     "backend": "runtime.backend",
+    "precision": "runtime.precision",
     "output_size": "output.size",
     "points": "output.points",
 }

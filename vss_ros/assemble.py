@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -23,6 +23,9 @@ from vss_ros.core.method import Runtime, TemporalMethod
 from vss_ros.core.prepare import Resize
 from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
 from vss_ros.core.share import share_folder
+
+if TYPE_CHECKING:
+    from vss_ros.runtimes.tensorrt.runtime import TensorRTRuntime
 
 _OF_ROS = ("use_sim_time", "qos_overrides", "start_type_description_service")  # rclpy's own, in a parameters file
 
@@ -171,12 +174,32 @@ def stream_options(card: ModelCard, settings: Settings) -> StreamOptions:
 
 
 def _runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) -> Runtime:
-    stages = plan.stages(card.host)
-    if settings.runtime.backend == "torch":
+    backend = settings.runtime.backend
+    if backend == "torch":
         return _torch_runtime(card, plan, settings)
+    if backend == "tensorrt":
+        runtime = tensorrt_runtime(card, plan, settings)
+        size = stream_options(card, settings).input_size
+        if size is not None:  # else it is the camera's, and the engines are built at its first picture
+            runtime.prepare(size)
+        return runtime
     from vss_ros.runtimes.onnx import OnnxRuntime
 
-    return OnnxRuntime(card, stages, threads=settings.runtime.threads)
+    return OnnxRuntime(card, plan.stages(card.host), threads=settings.runtime.threads)
+
+
+def tensorrt_runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) -> TensorRTRuntime:
+    """The runtime of the first GPU, with the settings' precision and build options.
+
+    Raises:
+        BackendError: TensorRT, a GPU or an array library is missing.
+    """
+    from vss_ros.runtimes.tensorrt.build import BuildOptions
+    from vss_ros.runtimes.tensorrt.runtime import TensorRTRuntime
+
+    chosen = settings.runtime
+    options = BuildOptions(chosen.precision, chosen.workspace_mib, chosen.optimization_level)
+    return TensorRTRuntime(card, plan.stages(card.host), options)
 
 
 def _torch_runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) -> Runtime:

@@ -50,7 +50,7 @@ _ASK_RMW = "from rclpy.utilities import get_rmw_implementation_identifier as rmw
 def examine() -> list[Finding]:
     """Every finding, in the order a reader wants them."""
     packages = (_package(*entry) for entry in _PACKAGES)
-    machine = (_python(), *packages, _torch(), _gpu(), _kernel())
+    machine = (_python(), *packages, _torch(), _gpu(), _tensorrt(), _engines(), _kernel())
     carriers = transports()
     return [*machine, *_models(), *carriers.values(), _transport(carriers), _socket_buffer()]
 
@@ -93,6 +93,28 @@ def _gpu() -> Finding:
         remedy = "install the driver again, or restart the machine if it was just updated"
         return Finding("GPU", f"nvidia-smi says: {said.splitlines()[0] if said else 'nothing'}", False, False, remedy)
     return Finding("GPU", "; ".join(said.splitlines()), True, False)
+
+
+def _tensorrt() -> Finding:
+    from vss_ros.runtimes.tensorrt import api
+
+    what = "TensorRT (the network on an NVIDIA GPU)"
+    try:
+        return Finding(what, api.library(api.bindings()), True, False)
+    except VssError:
+        return Finding(what, "no", False, False, "only with a GPU: JetPack brings it, elsewhere pip install tensorrt")
+
+
+def _engines() -> Finding:
+    from vss_ros.runtimes.tensorrt.cache import EngineCache, default_folder
+
+    try:
+        folder = default_folder()
+        found = EngineCache(folder).entries() if folder.exists() else []
+    except VssError as error:
+        return Finding("engine cache", str(error), False, False, "remove the folder; engines are then built anew")
+    size = sum(entry.bytes for entry in found) / 1e6
+    return Finding("engine cache", f"{len(found)} engines, {size:.0f} MB in {folder}", True, False)
 
 
 def _kernel() -> Finding:

@@ -29,7 +29,7 @@ def test_nested_and_dotted_values_mean_the_same() -> None:
         ({"memory.slots": True}, r"memory.slots wants int, got True \(bool\)"),
         ({"memory.slots": 65}, r"memory.slots wants -1..64 frames, got 65"),
         ({"confidence.min": float("nan")}, r"confidence.min wants 0..1 probability, got nan"),
-        ({"runtime.backend": "tpu"}, r"runtime.backend wants one of auto, onnx, torch, got 'tpu'"),
+        ({"runtime.backend": "tpu"}, r"runtime.backend wants one of auto, onnx, tensorrt, torch, got 'tpu'"),
         ({"output.size": "big"}, r"output.size wants camera, model or WIDTHxHEIGHT such as 640x480, got 'big'"),
     ],
 )

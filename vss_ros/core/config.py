@@ -89,7 +89,20 @@ class OutputSettings:
 
 @dataclass(frozen=True)
 class RuntimeSettings:
-    backend: str = setting("auto", "What runs the network; auto takes onnx.", choices=("auto", "onnx", "torch"))
+    backend: str = setting(
+        "auto",
+        "What runs the network; auto takes onnx. tensorrt has not been run on a GPU by its authors yet.",
+        choices=("auto", "onnx", "tensorrt", "torch"),
+    )
+    precision: str = setting(
+        "fp16", "Of the network on TensorRT; the other backends compute in float32.", choices=("fp16", "fp32")
+    )
+    workspace_mib: int = setting(
+        1024, "Scratch memory of the GPU that a layer may take in a TensorRT engine.", unit="MiB", low=16, high=65536
+    )
+    optimization_level: int = setting(
+        -1, "Effort of a TensorRT build, 0 builds fast, 5 runs fast; -1 is TensorRT's own choice.", low=-1, high=5
+    )
     threads: int = setting(
         0, "CPU threads for the network and the attention kernel; 0 takes all cores.", unit="threads", low=0, high=256
     )

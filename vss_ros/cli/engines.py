@@ -1,0 +1,104 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Commands about TensorRT engines: `engines list`, `engines build`, `engines clear`."""
+
+from __future__ import annotations
+
+import logging
+from time import localtime, perf_counter, strftime
+from typing import Annotated
+
+import typer
+
+from vss_ros.cli.options import DEFAULT_MODEL, JsonFile, SettingsFile, app, out, write_json
+from vss_ros.core.config import parse_size
+from vss_ros.core.prepare import like
+
+engines = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="TensorRT engines kept on this machine.")
+app.add_typer(engines, name="engines")
+
+_MEGABYTE = 1_000_000
+
+
+@engines.command("list")
+def list_engines(json_file: JsonFile = None) -> None:
+    """List the engines of the cache, the one least lately used first.
+
+    Example: `vss engines list`
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from vss_ros.runtimes.tensorrt.cache import EngineCache
+
+    cache = EngineCache()
+    table = Table("engine", "TensorRT", "GPU", "MB", "built in", "last used")
+    found = cache.entries()
+    for entry in found:
+        key = entry.about["key"]
+        texts = entry.label, key["tensorrt"], f"{key['gpu']} ({key['capability']})", f"{entry.bytes / _MEGABYTE:.1f}"
+        seconds, used = f"{entry.about['build_seconds']:.0f} s", strftime("%Y-%m-%d %H:%M", localtime(entry.used))
+        table.add_row(*map(escape, (*texts, seconds, used)))
+    out.print(table if found else "no engines yet")
+    out.print(
+        f"{len(found)} engines, {sum(e.bytes for e in found) / _MEGABYTE:.1f} MB in {cache.folder}", soft_wrap=True
+    )
+    if json_file:
+        listed = [{"digest": e.digest, "bytes": e.bytes, "used": e.used, **e.about} for e in found]
+        write_json(json_file, {"folder": str(cache.folder), "engines": listed})
+
+
+@engines.command("build")
+def build_engines(
+    model: Annotated[str, typer.Argument(help="Name under models/, or path of a model folder.")] = DEFAULT_MODEL,
+    size: Annotated[str, typer.Option("--size", help="Picture of the network, WIDTHxHEIGHT px, or model.")] = "model",
+    camera: Annotated[
+        str, typer.Option("--camera", help="Picture of the camera, WIDTHxHEIGHT px; the network's is then the node's.")
+    ] = "",
+    precision: Annotated[str, typer.Option("--precision", help="fp16 or fp32.")] = "fp16",
+    settings: SettingsFile = None,
+) -> None:
+    """Build a model's engines for this machine's GPU before the node needs them; may take minutes.
+
+    The node builds what it does not find. Give the settings file that the node gets: its build options count.
+
+    Example: `vss engines build lmanet_erfnet_camvid --camera 1280x720`
+    """
+    from vss_ros.assemble import load_card, load_settings, plan_for, stream_options, tensorrt_runtime
+
+    card = load_card(model)
+    chosen = load_settings(settings, {"model.name": model, "runtime.precision": precision})
+    wanted = parse_size(camera or size, "--camera" if camera else "--size", ("model",))
+    picture = card.input_size if isinstance(wanted, str) else wanted
+    if camera:
+        picture = stream_options(card, chosen).input_size or like(picture, card.input_size, card.host.stride)
+    logging.getLogger("vss_ros.runtimes.tensorrt").setLevel(logging.INFO)
+    runtime = tensorrt_runtime(card, plan_for(card.method, card.options), chosen)
+    started = perf_counter()
+    runtime.prepare(picture)
+    seconds = perf_counter() - started
+    out.print(f"{card.name}: engines for {picture[1]}x{picture[0]} px in {precision} are ready after {seconds:.0f} s")
+
+
+@engines.command("clear")
+def clear_engines(
+    days: Annotated[float | None, typer.Option("--unused-for", help="Only those not used for so many days.")] = None,
+    megabytes: Annotated[
+        float | None, typer.Option("--keep", help="Only the least lately used, until this many MB are left.")
+    ] = None,
+) -> None:
+    """Remove engines from the cache, all or those that the options say; engines in use by a build stay.
+
+    Example: `vss engines clear --unused-for 30 --keep 2000`
+    """
+    from vss_ros.runtimes.tensorrt.cache import EngineCache
+
+    cache = EngineCache()
+    if days is None and megabytes is None:
+        removed = cache.clear()
+    else:
+        most = None if megabytes is None else int(megabytes * _MEGABYTE)
+        removed = cache.prune(max_age_days=days, max_bytes=most)
+    freed = sum(entry.bytes for entry in removed) / _MEGABYTE
+    out.print(f"{len(removed)} engines removed, {freed:.1f} MB freed in {cache.folder}", soft_wrap=True)

@@ -1,0 +1,186 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Stages as TensorRT engines with the attention kernel between them, all queued on one stream.
+
+NOT YET RUN ON A GPU: tested with stand-ins for TensorRT's bindings and for the GPU's memory. No CUDA graph yet, and the
+ring takes a copy of each frame's keys and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vss_ros.attention.ptx_loader import PtxAttention
+from vss_ros.core.card import ModelCard
+from vss_ros.core.errors import BackendError, StageError
+from vss_ros.core.memory import Array
+from vss_ros.core.method import Outputs
+from vss_ros.core.prepare import Size
+from vss_ros.core.stage import StageSpec
+from vss_ros.runtimes.tensorrt import api
+from vss_ros.runtimes.tensorrt.attend import DeviceAttention, LoadKernel
+from vss_ros.runtimes.tensorrt.build import BuildOptions, build_plan
+from vss_ros.runtimes.tensorrt.cache import EngineCache, EngineKey
+from vss_ros.runtimes.tensorrt.device import Device, open_device
+from vss_ros.runtimes.tensorrt.engine import StageEngine
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """An engine and the arrays that its outputs always go to."""
+
+    engine: StageEngine
+    outputs: Mapping[str, Array]
+    addresses: Mapping[str, int]
+
+
+class TensorRTRuntime:
+    """Runs a model folder's stages on the first GPU; engines are built, or taken from the cache, for each picture size.
+
+    For one thread at a time: all streams share the arrays that the stages write to.
+
+    With precision `fp16` the float tensors between stages, memory included, are float16 on the device.
+
+    Args:
+        card: the model.
+        stages: what the plan wants of each file.
+        options: precision and effort of the builds.
+        trt: TensorRT's bindings, or a stand-in; None = those that are installed.
+        device: arrays and stream; None = the first GPU's.
+        cache: of engines; None = the user's.
+        load_kernel: makes the attention kernel of a dtype and numbers of channels.
+
+    Raises:
+        BackendError: TensorRT, a GPU or an array library is missing.
+        CardError: a stage file is missing or damaged.
+    """
+
+    name = "tensorrt"
+
+    def __init__(
+        self,
+        card: ModelCard,
+        stages: Sequence[StageSpec],
+        options: BuildOptions | None = None,
+        *,
+        trt: Any = None,
+        device: Device | None = None,
+        cache: EngineCache | None = None,
+        load_kernel: LoadKernel = PtxAttention,
+    ) -> None:
+        self._card, self._specs = card, {spec.name: spec for spec in stages}
+        self._options = options or BuildOptions()
+        self._trt = trt or api.bindings()
+        self._device = device or open_device()
+        self._cache = cache or EngineCache()
+        self._paths = {name: card.stage_path(name) for name in self._specs}
+        self._bound: dict[tuple[str, Size], _Bound] = {}
+        self.attend = DeviceAttention(self._device, load_kernel)
+
+    def prepare(self, size: Size) -> None:
+        """Have the engines of all stages for pictures of `(height, width)` px; building them may take minutes.
+
+        Raises:
+            BackendError: TensorRT refuses a stage.
+        """
+        for spec in self._specs.values():
+            if (spec.name, size) not in self._bound:
+                self._bound[spec.name, size] = self._bind(spec, size)
+
+    def run(self, stage: str, /, **inputs: Array) -> Outputs:
+        """One stage, queued; its outputs are overwritten by its next run at the same size.
+
+        Raises:
+            StageError: the inputs are not those of the stage.
+            BackendError: TensorRT refuses; at the first picture of a size also while it builds.
+        """
+        spec = self._specs[stage]
+        spec.check_inputs(inputs)
+        size = picture_size(spec, inputs)
+        if (stage, size) not in self._bound:
+            self.prepare(size)  # all stages, so that the stream does not stop again at the first one that is new
+        bound = self._bound[stage, size]
+        for name, port in bound.engine.inputs.items():
+            found = self._device.dtype(inputs[name]), tuple(inputs[name].shape)
+            if found != (port.dtype, port.shape):
+                raise StageError(
+                    f"stage '{stage}' at {size} px wants {name} {port.shape} {port.dtype}, got {found[1]} {found[0]}; "
+                    "give it what this runtime's stages and banks hold"
+                )
+        addresses = {name: self._device.address(x) for name, x in inputs.items()}
+        bound.engine.enqueue({**bound.addresses, **addresses}, self._device.stream())
+        return bound.outputs
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Array:
+        return self._device.empty(shape, self._on_device(dtype))
+
+    def upload(self, array: npt.NDArray[Any]) -> Array:
+        return self._device.upload(np.ascontiguousarray(array, self._on_device(array.dtype.name)))
+
+    def download(self, array: Array) -> npt.NDArray[Any]:
+        return self._device.download(array)
+
+    def _on_device(self, dtype: str) -> str:
+        return self._options.seam if dtype == "float32" else dtype
+
+    def _bind(self, spec: StageSpec, size: Size) -> _Bound:
+        shapes = {t.name: t.at(*size) for t in spec.inputs}
+        label = f"{self._card.name} {spec.name} {size[1]}x{size[0]} {self._options.precision}"
+        engine = self._cache.fetch(
+            self._key(spec, shapes),
+            label,
+            lambda: self._build(spec, shapes),
+            lambda plan: StageEngine(self._trt, plan, label, shapes),
+        )
+        wanted = {t.name: (self._on_device(t.dtype), t.at(*size)) for t in (*spec.inputs, *spec.outputs)}
+        found = {name: (port.dtype, port.shape) for name, port in {**engine.inputs, **engine.outputs}.items()}
+        if wanted != found:
+            raise BackendError(f"the engine of {label} wants tensors {wanted}, got {found}; export the model again")
+        outputs = {name: self._device.empty(port.shape, port.dtype) for name, port in engine.outputs.items()}
+        return _Bound(engine, outputs, {name: self._device.address(array) for name, array in outputs.items()})
+
+    def _key(self, spec: StageSpec, shapes: Mapping[str, tuple[int, ...]]) -> EngineKey:
+        gpu = self._device.about()
+        return EngineKey(
+            onnx_sha256=self._card.stages[spec.name].sha256,
+            tensorrt=api.library(self._trt),
+            capability=gpu.capability,
+            gpu=gpu.name,
+            processors=gpu.processors,
+            precision=self._options.precision,
+            shapes=shapes,
+            flags=self._options.flags(),
+        )
+
+    def _build(self, spec: StageSpec, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+        machine = f"{api.library(self._trt)} {self._device.about()}"
+        timing = self._cache.read_timing(machine)
+        built = build_plan(self._trt, self._paths[spec.name], shapes, self._options, timing=timing)
+        if built.timing:
+            self._cache.write_timing(machine, built.timing)
+        return built.plan
+
+
+def picture_size(spec: StageSpec, inputs: Mapping[str, Array]) -> Size:
+    """`(height, width)` px of the picture that a stage's inputs belong to.
+
+    Raises:
+        StageError: no input has the picture's height and width.
+    """
+    found: dict[str, int] = {}
+    for t in spec.inputs:
+        for dim, length in zip(t.shape, inputs[t.name].shape, strict=True):
+            if isinstance(dim, str):
+                axis, _, stride = dim.partition("/")
+                found.setdefault(axis, int(length) * int(stride or 1))
+    if found.keys() != {"H", "W"}:
+        raise StageError(
+            f"stage '{spec.name}' wants an input with the picture's H and W, got {sorted(found)}; see its plan"
+        )
+    return found["H"], found["W"]
