@@ -57,7 +57,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={f"{NAME}.attention": ["kernel/*.cpp", "kernel/*.h", "ptx/*.gz", "ptx/index.json"]},
+    package_data={
+        f"{NAME}.attention": ["kernel/*.cpp", "kernel/*.h", "ptx/*.gz", "ptx/index.json"],
+        f"{NAME}.evaluate": ["report.html.j2"],
+    },
     cmdclass={"develop": Develop},
     ext_modules=[attention_kernel],
     data_files=[

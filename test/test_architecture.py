@@ -124,7 +124,7 @@ def modules_of(*parts: str, but: tuple[str, ...] = ()) -> list[str]:
 def test_a_robot_without_torch_and_ros_can_run() -> None:
     modules = [
         *modules_of("core", "data", "evaluate", "doctor", "assemble", "cli"),
-        *modules_of("attention", but=("training",)),
+        *modules_of("attention", but=("training", "tiled")),
         "vss_ros.methods.single.plan",
         "vss_ros.methods.lmanet.plan",
         "vss_ros.runtimes.onnx",

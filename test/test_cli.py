@@ -33,7 +33,19 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "replay", "segment", "evaluate", "node", "export", "train", "models", "planner-config", "doctor"],
+    [
+        "demo",
+        "replay",
+        "segment",
+        "evaluate",
+        "compare",
+        "node",
+        "export",
+        "train",
+        "models",
+        "planner-config",
+        "doctor",
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = vss(command, "--help")
@@ -89,12 +101,17 @@ def test_segment_writes_label_images(single_folder: Path, tmp_path: Path) -> Non
     assert (tmp_path / "000001_labels.png").is_file()
 
 
-def test_export_again_keeps_every_weight(lmanet_folder: Path, tmp_path: Path) -> None:
+def test_export_again_keeps_every_weight_and_writes_one_file(lmanet_folder: Path, tmp_path: Path) -> None:
+    import onnx
+
     from vss_ros.assemble import load_card
     from vss_ros.runtimes.export import read_weights
 
-    done = vss("export", lmanet_folder, "--out", tmp_path / "again")
+    graph = tmp_path / "graphs" / "lmanet.onnx"
+    done = vss("export", lmanet_folder, "--out", tmp_path / "again", "--single-graph", graph, "--size", "48x32")
     assert done.returncode == 0, done.stderr
+    image = onnx.load(graph).graph.input[0]
+    assert [d.dim_value for d in image.type.tensor_type.shape.dim] == [32, 48, 3]
     before, after = read_weights(load_card(lmanet_folder)), read_weights(load_card(tmp_path / "again"))
     assert before.keys() == after.keys() and all(before[name].equal(after[name]) for name in before)
 
@@ -127,9 +144,18 @@ def test_planner_config_is_shown_or_written_once(single_folder: Path, tmp_path: 
         (("replay", "no/such/bag"), "no/such/bag"),
         (("replay", "synthetic:1x2", "--model", "lmanet_erfnet_camvit"), "was wanted for 'lmanet_erfnet_camvit'"),
         (("replay", "synthetic:1x2", "--memory-slots", "99"), "memory.slots wants -1..64 frames, got 99"),
-        (("replay", "synthetic:1x2", "--backend", "tpu"), "runtime.backend wants one of auto, onnx, torch, got 'tpu'"),
+        (
+            ("replay", "synthetic:1x2", "--backend", "tpu"),
+            "runtime.backend wants one of auto, onnx, tensorrt, torch, got 'tpu'",
+        ),
         (("replay", "synthetic:1x2", "--settings", "nowhere.yaml"), "YAML file of settings was wanted at nowhere.yaml"),
         (("node", "--transport", "tcp"), "transport wants one of auto, rclpy, dds, got 'tcp'"),
+        (
+            ("export", "lmanet_erfnet_camvid"),
+            "export wants --out FOLDER, --single-graph FILE.onnx or both, got neither",
+        ),
+        (("export", "x", "--out", "x", "--size", "96x64"), "--size 96x64 wants --single-graph FILE.onnx"),
+        (("export", "x", "--single-graph", "x.onnx", "--size", "96"), "--size wants model or WIDTHxHEIGHT"),
         (("train", "nowhere.yaml"), "a recipe file was wanted at nowhere.yaml"),
     ],
 )

@@ -116,6 +116,16 @@ def test_labels_find_their_image_by_stamp(tmp_path, order):
         np.testing.assert_array_equal(frames[i].truth, LABELS[i])
 
 
+@pytest.mark.parametrize("late", [0, 1])
+def test_truth_that_no_image_meets_is_said(tmp_path, caplog, late):
+    with BagWriter(tmp_path / "bag") as out:
+        out.write_image("/image", IMAGES[0], 1)
+        out.write_labels("/labels", LABELS[0], 1 + late)
+    with caplog.at_level(logging.WARNING):
+        (frame,) = BagSource(tmp_path / "bag", truth_topic="/labels")
+    assert (frame.truth is None) == ("no image of /image has a label" in caplog.text) == bool(late)
+
+
 def test_labels_of_another_size_are_no_truth(tmp_path):
     with BagWriter(tmp_path / "bag") as out:
         out.write_image("/image", IMAGES[0], 1)

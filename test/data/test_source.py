@@ -92,3 +92,17 @@ def test_a_topic_is_only_for_bags(tmp_path):
     for path in (tmp_path, "synthetic:1"):
         with pytest.raises(DataError, match="only a bag has topics"):
             open_source(path, topic="/image")
+        with pytest.raises(DataError, match=r"only a bag has topics, .* topic '/labels' was given"):
+            open_source(path, truth_topic="/labels")
+
+
+def test_truth_of_a_named_topic_is_matched_by_stamp(tmp_path):
+    labels = np.full(PICTURE.shape[:2], 3, np.uint8)
+    with BagWriter(tmp_path / "bag") as out:
+        for stamp in (1, 2):
+            out.write_image("/camera/image_raw", PICTURE, stamp)
+        out.write_labels("/camera/labels", labels, 2)
+    with pytest.raises(DataError, match="several image topics"):
+        open_source(tmp_path / "bag")
+    first, second = open_source(tmp_path / "bag", truth_topic="/camera/labels")
+    assert first.truth is None and (second.truth == labels).all()

@@ -105,7 +105,7 @@ def test_clips_depend_on_seed_epoch_and_index_alone() -> None:
 
 
 def test_unknown_data_is_refused() -> None:
-    with pytest.raises(TrainError, match="a data source is 'camvid', or 'synthetic' with at least 1 of drives"):
+    with pytest.raises(TrainError, match="a data source is one of camvid, cityscapes, vspw, or 'synthetic' with at"):
         PhaseClips(RECIPE, replace(RECIPE.phases[0], data=(Data("kitti", 8),)), None)
     with pytest.raises(TrainError, match="source 'camvid' wants the data folder"):
         PhaseClips(RECIPE, replace(RECIPE.phases[0], data=(Data("camvid", 8),)), None)
@@ -138,12 +138,6 @@ def test_the_average_follows_at_first_and_lingers_later() -> None:
         averaged, current = [torch.ones(2)], [torch.zeros(2)]
         update(averaged, current, torch.tensor(updates))
         assert averaged[0].tolist() == pytest.approx([kept, kept])
-
-
-def test_class_weights_by_hand() -> None:
-    from vss_ros.train.trainer import class_weights
-
-    assert class_weights([3, 1], 1.02).tolist() == pytest.approx([1 / np.log(1.77), 1 / np.log(1.27)])
 
 
 def test_a_run_that_was_stopped_says_that_it_has_not_finished(tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 
 """The differentiable forms of local attention, in plain torch, with the semantics of `local_attention`.
 
-Where each query looks about its own cell: dense products of query tiles with their halo. Every position of a tile
-meets every key of the tile's halo and a mask keeps the window. That wastes products and buys autograd for nothing,
-which is the right trade in training only. Where centres are given: what the windows hold is gathered.
+Where each query looks about its own cell: dense tiles (`tiled.py`). Where centres are given: what the windows hold is
+gathered.
 """
 
 from __future__ import annotations
@@ -17,13 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from vss_ros.attention.tiled import attend_tiles, sinks_of, softmax_with_sinks
 from vss_ros.core.errors import AttentionError
 from vss_ros.core.look import Border, Look
 
-_TILE = 8  # cells; 8x8 queries against (8 + window - 1)^2 keys
 _GATHERED = 256  # queries whose windows are copied at once
 
 
@@ -73,91 +71,19 @@ def local_attention_dense(
     dtype = values.dtype
     wide = torch.promote_types(dtype, torch.float32)
     query, keys, values = query.to(wide), keys.to(wide), values.to(wide)
-    sinks = None if sink is None else _sinks(torch.as_tensor(sink, dtype=wide, device=query.device), query)
+    sinks = sinks_of(sink, query)
     with torch.autocast(query.device.type, enabled=False):
         if centres is None:
-            return _again_for_gradients(_attend_tiles, query, keys, values, sinks, look).to(dtype)
+            return _again_for_gradients(attend_tiles, query, keys, values, look, sinks=sinks).to(dtype)
         cells = torch.as_tensor(centres, device=query.device)
         return _attend_centres(query, keys, values, sinks, look, cells).to(dtype)
 
 
-def _sinks(sink: Tensor, query: Tensor) -> Tensor:
-    """`(B, heads)`."""
-    wanted = len(query), query.shape[-2]
-    if sink.shape not in ((), wanted[1:], wanted):
-        raise AttentionError(f"sink wants a number, {wanted[1:]} or {wanted}, got {tuple(sink.shape)}; one per head")
-    return sink.expand(wanted)
-
-
-def _again_for_gradients(form: Callable[..., Tensor], *arguments: object) -> Tensor:
+def _again_for_gradients(form: Callable[..., Tensor], *arguments: Any, **more: Any) -> Tensor:
     """The weights of all windows are the largest tensor of a training step: computed twice, not kept."""
-    return checkpoint(form, *arguments, use_reentrant=False) if torch.is_grad_enabled() else form(*arguments)
-
-
-def _softmax(logits: Tensor, sinks: Tensor | None) -> Tensor:
-    """Over the last axis of `(..., queries, positions)`; `sinks` `(...)` join as a position that is left out again."""
-    if sinks is None:
-        return torch.softmax(logits, dim=-1)
-    # sum(exp(l)) / (sum(exp(l)) + exp(sink)), without another copy of the logits
-    rest = torch.sigmoid(torch.logsumexp(logits, dim=-1, keepdim=True) - sinks[..., None, None])
-    return torch.softmax(logits, dim=-1) * rest
-
-
-def _attend_tiles(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor | None, look: Look) -> Tensor:
-    batch, height, width, heads, _ = query.shape
-    reach = max(look.windows) // 2
-    down, right = -height % _TILE, -width % _TILE
-    rows, columns = (height + down) // _TILE, (width + right) // _TILE
-
-    q = F.pad(query * look.scale, (0, 0, 0, 0, 0, right, 0, down))
-    q = q.view(batch, rows, _TILE, columns, _TILE, heads, -1).permute(0, 1, 3, 5, 2, 4, 6)
-    q = q.reshape(batch, rows, columns, heads, _TILE * _TILE, -1)
-    k = _halos(keys, reach, down, right)
-    v = _halos(values, reach, down, right)
-    logits = q @ k.transpose(-1, -2) + _window_bias(keys, look, down, right)
-    out = _softmax(logits, None if sinks is None else sinks[:, None, None]) @ v
-    out = out.view(batch, rows, columns, heads, _TILE, _TILE, -1).permute(0, 1, 4, 2, 5, 3, 6)
-    return out.reshape(batch, height + down, width + right, heads, -1)[:, :height, :width]
-
-
-def _halos(x: Tensor, reach: int, down: int, right: int) -> Tensor:
-    """`(T, B, h, w, heads, d)` to `(B, rows, columns, heads, T * halo * halo, d)`, zeros outside the picture."""
-    x = F.pad(x, (0, 0, 0, 0, reach, reach + right, reach, reach + down))
-    halo = _TILE + 2 * reach
-    x = x.unfold(2, halo, _TILE).unfold(3, halo, _TILE)  # (T, B, rows, columns, heads, d, halo, halo)
-    x = x.permute(1, 2, 3, 4, 0, 6, 7, 5)
-    return x.reshape(*x.shape[:4], -1, x.shape[-1])
-
-
-def _window_bias(keys: Tensor, look: Look, down: int, right: int) -> Tensor:
-    """0 where a key of the halo lies in a query's window, -inf elsewhere: `(rows, columns, 1, tile^2, T * halo^2)`.
-
-    With ZERO borders a neighbour outside the picture stays (its padded key gives logit 0, its value is 0).
-    """
-    height, width = keys.shape[2:4]
-    halo = max(look.windows) // 2
-    of_window = {}
-    for window in set(look.windows):
-        rows = _axis_mask(height, window // 2, halo, down, look.border)
-        columns = _axis_mask(width, window // 2, halo, right, look.border)
-        inside = rows[:, None, :, None, :, None] & columns[None, :, None, :, None, :]
-        bias = torch.zeros(inside.shape, dtype=keys.dtype).masked_fill(~inside, -torch.inf)
-        of_window[window] = bias.reshape(len(rows), len(columns), 1, _TILE**2, -1)
-    return torch.cat([of_window[window] for window in look.windows], dim=-1).to(keys.device)
-
-
-def _axis_mask(cells: int, reach: int, halo: int, extra: int, border: Border) -> Tensor:
-    """`(tiles, tile, tile + 2 * halo)` bool along one axis: is this key of the halo in this query's window."""
-    tiles = (cells + extra) // _TILE
-    query = torch.arange(_TILE)
-    key = torch.arange(_TILE + 2 * halo) - halo
-    near = ((key[None] - query[:, None]).abs() <= reach).expand(tiles, -1, -1)
-    if border is Border.ZERO:
-        return near
-    at = torch.arange(tiles)[:, None] * _TILE + key[None]
-    inside = near & ((at >= 0) & (at < cells))[:, None, :]
-    # a padded query beyond the picture may see nothing; let it see something, its result is cut off anyway
-    return inside | (~inside.any(dim=2, keepdim=True) & near)
+    if not torch.is_grad_enabled():
+        return form(*arguments, **more)
+    return checkpoint(form, *arguments, use_reentrant=False, **more)
 
 
 def _attend_centres(
@@ -191,7 +117,7 @@ def _attend_gathered(
         # who sees nothing may see the zeros outside: their values are 0, as the result is to be
         exists = inside | ~inside.any(dim=2, keepdim=True)
         logits = logits.masked_fill(~exists[:, None], -torch.inf)
-    return torch.einsum("bhnp,bnphd->bnhd", _softmax(logits, sinks), v)
+    return torch.einsum("bhnp,bnphd->bnhd", softmax_with_sinks(logits, sinks), v)
 
 
 def _positions(cells: Tensor, window: int) -> Tensor:

@@ -14,11 +14,19 @@ import typer
 from rich.console import Console
 
 from vss_ros import __version__
-from vss_ros.cli import robot, shelf, streams
+from vss_ros.cli import engines, evaluation, robot, shelf, streams
 from vss_ros.cli.options import app, out
 from vss_ros.core.errors import VssError
 
-__all__ = ["main", "main_doctor", "robot", "shelf", "streams"]  # importing them gives the app its commands
+__all__ = [
+    "engines",
+    "evaluation",
+    "main",
+    "main_doctor",
+    "robot",
+    "shelf",
+    "streams",
+]  # importing them gives the app its commands
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +27,18 @@ Slots = Annotated[int, typer.Option("--memory-slots", help="Past frames remember
 Window = Annotated[
     int, typer.Option("--memory-window", help="Cells searched around each position; odd, -1 = the card's.")
 ]
-Backend = Annotated[str, typer.Option("--backend", help="auto, onnx or torch.")]
+Backend = Annotated[str, typer.Option("--backend", help="auto, onnx, tensorrt or torch.")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 = all cores.")]
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="YAML file as config/segmenter.yaml.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
 Topic = Annotated[str | None, typer.Option("--topic", help="Image topic of a bag; not needed where there is only one.")]
+TruthTopic = Annotated[
+    str | None,
+    typer.Option(
+        "--truth-topic",
+        help="Topic of a bag with true labels (mono8, the images' stamps); not needed for .../labels_truth.",
+    ),
+]
 
 DEFAULT_MODEL = Settings().model.name
 
@@ -60,6 +69,11 @@ def fresh(path: Path) -> Path:
     """`path`, or the first of `path-2`, `path-3`... that does not exist: an earlier result is never overwritten."""
     candidates = (path if n == 1 else path.with_name(f"{path.name}-{n}") for n in range(1, 10_000))
     return next(candidate for candidate in candidates if not candidate.exists())
+
+
+def command_line() -> str:
+    """What the user typed, to be typed again."""
+    return shlex.join(["vss", *sys.argv[1:]])
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

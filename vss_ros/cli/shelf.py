@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-import logging
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vss_ros.cli.options import app, out
+from vss_ros.core.config import parse_size
+from vss_ros.core.errors import ConfigError
 
 
 @app.command()
@@ -37,7 +39,7 @@ def models() -> None:
 @app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(help="YAML file as in config/recipes.")],
-    data: Annotated[Path | None, typer.Option("--data", help="CamVid folder.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of the recipe's data set.")] = None,
     folder: Annotated[Path, typer.Option("--out", help="For checkpoints and log; a run is resumed from there.")] = Path(
         "runs"
     ),
@@ -52,35 +54,59 @@ def train(
 
     Example: `vss train config/recipes/lmanet_erfnet_camvid.yaml --data ../shared/data/camvid`
     """
+    from vss_ros.cli.training_bar import training_bar
+    from vss_ros.train.allocator import keep_freed_memory
     from vss_ros.train.publish import prepare_training, publish
     from vss_ros.train.recipe import load_recipe
 
-    logging.getLogger("vss_ros.train").setLevel(logging.INFO)
+    keep_freed_memory()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as on Ctrl+C
     read = load_recipe(recipe)
-    training = prepare_training(read, folder / read.name, data)
-    stages = training.run(data, minutes=minutes)
+    run = folder / read.name
+    try:
+        with training_bar() as show:
+            training = prepare_training(read, run, data, observe=show)
+            stages = training.run(data, minutes=minutes)
+            if training.finished:
+                card = publish(training, stages, models_folder / read.name, data)
+    except KeyboardInterrupt:
+        out.print(f"stopped; run again to go on from the last whole epoch in {run}", soft_wrap=True)
+        raise typer.Exit(130) from None
     if not training.finished:  # a half-trained model must not take the place of a trained one
-        out.print(f"time is up; run again to go on from {training.folder}")
+        out.print(f"time is up; run again to go on from {run}", soft_wrap=True)
         return
-    card = publish(training, stages, models_folder / read.name, data)
-    out.print(
-        f"{card.name} written to {card.folder}: {card.results.get('val', {}).get('miou', 'not measured')} mIoU on val"
-    )
+    reached = card.results.get("val", {}).get("miou", "not measured")
+    out.print(f"{card.name} written to {card.folder}: {reached} mIoU on val", soft_wrap=True)
 
 
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="Model folder whose weights are exported again.")],
-    folder: Annotated[Path, typer.Option("--out", help="Model folder to write.")],
+    folder: Annotated[Path | None, typer.Option("--out", help="Model folder to write, one file per stage.")] = None,
+    graph: Annotated[
+        Path | None, typer.Option("--single-graph", help="ONNX file to write with the whole step and no custom kernel.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help="Picture of the single graph, WIDTHxHEIGHT px; else the card's.")
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="A state dict (.pt) instead of the folder's.")
     ] = None,
 ) -> None:
-    """Write a model's stages to ONNX again and compare them with torch; needs torch.
+    """Write a model's stages, or its whole step as one file, to ONNX and compare them with torch; needs torch.
 
-    Example: `vss export lmanet_erfnet_camvid --out runs/exported`
+    Example: `vss export lmanet_erfnet_camvid --out runs/exported --single-graph runs/lmanet.onnx --size 480x360`
     """
-    from vss_ros.train.publish import export_again
+    if folder is None and graph is None:
+        raise ConfigError("export wants --out FOLDER, --single-graph FILE.onnx or both, got neither; say what to write")
+    if size is not None and graph is None:
+        raise ConfigError(f"--size {size} wants --single-graph FILE.onnx; the stages of a model folder take any size")
+    picture = None if size is None else parse_size(size, "--size", ("model",))
+    from vss_ros.train.publish import export_again, export_as_single_graph
 
-    card = export_again(model, folder, weights)
-    out.print(f"{card.name}: {', '.join(card.stages)} written to {folder}, equal to torch within rounding")
+    if folder is not None:
+        card = export_again(model, folder, weights)
+        out.print(f"{card.name}: {', '.join(card.stages)} written to {folder}, equal to torch within rounding")
+    if graph is not None:
+        card = export_as_single_graph(model, graph, None if isinstance(picture, str) else picture, weights)
+        out.print(f"{card.name}: the whole step written to {graph}, equal to the stream in torch within rounding")

@@ -19,8 +19,10 @@ from vss_ros.cli.options import (
     Slots,
     Threads,
     Topic,
+    TruthTopic,
     Window,
     app,
+    command_line,
     fresh,
     load_settings_for,
     out,
@@ -62,6 +64,7 @@ def replay(
         Path | None, typer.Option("--out", help="Folder for labels bag, overlay video and report.")
     ] = None,
     topic: Topic = None,
+    truth_topic: TruthTopic = None,
     real_time: Annotated[bool, typer.Option("--real-time", help="Keep the source's pace and count drops.")] = False,
     slots: Slots = -1,
     window: Window = -1,
@@ -75,7 +78,8 @@ def replay(
     Example: `vss replay ../shared/data/bags/kitti_91f_10hz --out runs/kitti --json runs/kitti.json`
     """
     chosen = load_settings_for(model, slots, window, backend, threads, settings)
-    _replay(source, chosen, folder, title=str(source), json_file=json_file, topic=topic, real_time=real_time)
+    topics = topic, truth_topic
+    _replay(source, chosen, folder, title=source, json_file=json_file, topics=topics, real_time=real_time)
 
 
 @app.command()
@@ -110,42 +114,6 @@ def segment(
     out.print(f"{figures.frames} frames labelled in {folder}; dropped: {dict(figures.dropped) or 'none'}")
 
 
-@app.command()
-def evaluate(
-    models: Annotated[list[str], typer.Argument(help="Names under models/, or paths; the first is the yardstick.")],
-    data: Annotated[str, typer.Option("--data", help="CamVid folder, or any source that `replay` takes.")],
-    split: Annotated[str, typer.Option(help="Of a CamVid folder: val or train.")] = "val",
-    memory: Annotated[
-        str, typer.Option(help="on; off, slots or window add rows with other memories (the paper's tables).")
-    ] = "on",
-    topic: Topic = None,
-    backend: Backend = "auto",
-    threads: Threads = 0,
-    json_file: JsonFile = None,
-) -> None:
-    """Models side by side on the same frames: accuracy, steadiness, calibration, latency, cost.
-
-    Example: `vss evaluate single_erfnet_camvid lmanet_erfnet_camvid --data ../shared/data/camvid --json runs/val.json`
-    """
-    from vss_ros.assemble import load_model
-    from vss_ros.data.camvid import CamVidVideo
-    from vss_ros.data.source import open_source
-    from vss_ros.evaluate.side_by_side import contenders_of
-    from vss_ros.evaluate.side_by_side import evaluate as run
-    from vss_ros.evaluate.table import comparison_table
-
-    chosen = [load_settings_for(name, backend=backend, threads=threads) for name in models]
-    loaded = [load_model(settings) for settings in chosen]
-    settings_of = {id(model): settings for model, settings in zip(loaded, chosen, strict=True)}
-    contenders = contenders_of(loaded, memory, lambda m, changes: m.tuned(settings_of[id(m)].with_values(changes)))
-    source = open_source(data, topic=topic) if split == "val" else CamVidVideo(data, split)
-    with progress("evaluating", len(source)) as tick:
-        reports = run(source, contenders, progress=tick)
-    out.print(comparison_table(reports, f"{source.name}, {len(source)} frames"))
-    if json_file:
-        write_json(json_file, {"source": source.name, "models": reports})
-
-
 def _replay(
     source: str | Path,
     settings: Settings,
@@ -153,16 +121,17 @@ def _replay(
     *,
     title: str,
     json_file: Path | None,
-    topic: str | None = None,
+    topics: tuple[str | None, str | None] = (None, None),
     real_time: bool = False,
 ) -> None:
     from vss_ros.assemble import load_model
     from vss_ros.data.source import open_source
+    from vss_ros.evaluate.machine import machine
     from vss_ros.evaluate.replay import replay as run
     from vss_ros.evaluate.sinks import LabelsBag, OverlayVideo, Sink
     from vss_ros.evaluate.table import figures_table
 
-    frames = open_source(str(source), topic=topic)
+    frames = open_source(source, topic=topics[0], truth_topic=topics[1])
     loaded = load_model(settings)
     sinks: list[Sink] = []
     if folder is not None:
@@ -173,13 +142,22 @@ def _replay(
         figures = run(frames, loaded.stream(), loaded.card.labels, sinks=sinks, real_time=real_time, progress=tick)
     for cause, count in frames.skipped.items():
         figures.dropped[cause] += count
-    report = {"source": str(source), "model": loaded.card.name, "settings": settings.flat(), **figures.report()}
-    out.print(figures_table(report, f"{loaded.card.name} on {title}"))
+    report = {
+        "source": str(source),
+        "command": command_line(),
+        "model": loaded.card.name,
+        "settings": settings.flat(),
+        "machine": machine(),
+        **figures.report(),
+    }
+    # before anything is printed: a reader such as `head` that has seen enough ends the process
     if folder is not None:
         write_json(folder / "report.json", report)
-        for what, path in (("labels", labels), ("overlay", video), ("report", folder / "report.json")):
-            out.print(f"{what:<8} {path}", soft_wrap=True)
     if json_file:
         write_json(json_file, report)
+    out.print(figures_table(report, f"{loaded.card.name} on {title}"))
+    if folder is not None:
+        for what, path in (("labels", labels), ("overlay", video), ("report", folder / "report.json")):
+            out.print(f"{what:<8} {path}", soft_wrap=True)
     if figures.broken:
         raise figures.broken

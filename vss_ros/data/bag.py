@@ -72,7 +72,7 @@ class BagSource:
             DataError: after the last good frame, when the bag breaks off or none of its images could be decoded.
         """
         self.skipped = {}
-        truth, read, seen = _Truth(self.truth_topic is not None), 0, 0
+        truth, read, seen, known = _Truth(self.truth_topic is not None), 0, 0, 0
         names = [self.topic] if self.truth_topic is None else [self.topic, self.truth_topic]
         with closing(open_bag(self.path)) as bag:
             reason, messages = bag.broken, bag.messages(names)
@@ -86,11 +86,16 @@ class BagSource:
                     break
                 seen += named[0] == self.topic
                 for frame in self._ready(*named, truth):
-                    read += 1
+                    read, known = read + 1, known + (frame.truth is not None)
                     yield frame
             for frame in truth.rest():
-                read += 1
+                read, known = read + 1, known + (frame.truth is not None)
                 yield frame
+        if self.truth_topic is not None and read and not known:
+            _LOG.warning(
+                "%s: no image of %s has a label of the same stamp and size on %s; there is no truth to compare with",
+                *(self.path, self.topic, self.truth_topic),
+            )
         if reason is None and seen < len(self):
             reason = f"only {seen} of its {len(self)} images are there"
         if reason is not None:

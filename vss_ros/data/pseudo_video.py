@@ -74,6 +74,26 @@ class PseudoVideo:
             truths.append(truth)
         return Clip(np.stack(images), np.stack(truths), self._motion(path))
 
+    def view(self, images: UInt8Array, labels: UInt8Array, rng: Rng) -> tuple[UInt8Array, UInt8Array]:
+        """The same view of all frames of a real clip: it moves by itself, so only place, zoom and light are drawn.
+
+        Args:
+            images: `(T, H, W, 3)` RGB.
+            labels: `(H, W)` of the last frame.
+            rng: decides everything.
+
+        Returns:
+            `(T, height, width, 3)` images and the last one's labels.
+        """
+        (matrix,) = self._path(images.shape[1:3], 1, rng)
+        truth = self._warp(images[-1], labels, matrix)[1]
+        moved = [self._warp(image, labels, matrix)[0] for image in images]
+        lit = [
+            _relight(image, *light, 0.0, rng)
+            for image, light in zip(moved, self._lights(len(images), rng), strict=True)
+        ]
+        return np.stack(lit), truth
+
     def _path(
         self, source: tuple[int, ...], frames: int, rng: Rng, wanted: tuple[int, int] | None = None
     ) -> list[Matrix]:

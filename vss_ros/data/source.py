@@ -14,15 +14,18 @@ from vss_ros.core.errors import DataError
 from vss_ros.core.frame import Frame
 from vss_ros.data.bag import BagSource
 from vss_ros.data.camvid import CamVidVideo
+from vss_ros.data.cityscapes import CityscapesVideo
 from vss_ros.data.images import IMAGE_SUFFIXES, ImageFolder, image_files
 from vss_ros.data.synthetic import SyntheticDrive
 from vss_ros.data.video import VIDEO_SUFFIXES, VideoSource
+from vss_ros.data.vspw import VSPWVideo
 
 _BAG_SUFFIXES = (".mcap", ".db3", ".bag")
 _SYNTHETIC = re.compile(r"synthetic(?::(?P<seed>\d+)(?:x(?P<frames>\d+))?)?")
 _KINDS = (
     f"a bag (folder with metadata.yaml, or {', '.join(_BAG_SUFFIXES)}), a video ({', '.join(VIDEO_SUFFIXES)}), "
-    f"a folder of images ({', '.join(IMAGE_SUFFIXES)}), a CamVid folder, or synthetic:SEED[xFRAMES]"
+    f"a folder of images ({', '.join(IMAGE_SUFFIXES)}), a folder of CamVid, Cityscapes or VSPW, "
+    "or synthetic:SEED[xFRAMES]"
 )
 
 
@@ -43,12 +46,16 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-def open_source(path: str | Path, *, topic: str | None = None, fps: float | None = None) -> Source:
+def open_source(
+    path: str | Path, *, topic: str | None = None, truth_topic: str | None = None, fps: float | None = None
+) -> Source:
     """The frames at a path.
 
     Args:
-        path: a bag, a video, a folder of images, a CamVid folder (its validation video), or `synthetic:SEED[xFRAMES]`.
+        path: a bag, a video, a folder of images, a folder of CamVid, Cityscapes or VSPW (its validation video), or
+            `synthetic:SEED[xFRAMES]`.
         topic: image topic, for a bag with several.
+        truth_topic: of a bag, mono8 labels with the images' stamps; not needed for `.../labels_truth`.
         fps: frames per second, for images and the synthetic drive, which have no times of their own.
 
     Raises:
@@ -58,8 +65,9 @@ def open_source(path: str | Path, *, topic: str | None = None, fps: float | None
     made_up = _SYNTHETIC.fullmatch(text)
     place = Path(path)
     is_bag = made_up is None and _is_bag(place)
-    if topic is not None and not is_bag and (made_up or place.exists()):
-        raise DataError(f"only a bag has topics, but {text} is none and topic {topic!r} was given; leave it out")
+    given = topic if topic is not None else truth_topic
+    if given is not None and not is_bag and (made_up or place.exists()):
+        raise DataError(f"only a bag has topics, but {text} is none and topic {given!r} was given; leave it out")
     if made_up:
         seed, frames = int(made_up["seed"] or 0), int(made_up["frames"] or 100)
         return SyntheticDrive(seed, frames=frames, fps=fps or 15.0)
@@ -68,12 +76,16 @@ def open_source(path: str | Path, *, topic: str | None = None, fps: float | None
     if not place.exists():
         raise DataError(f"a source of frames was wanted at {text}, but nothing is there{_nearest(place)}")
     if is_bag:
-        return BagSource(place, topic=topic)
+        return BagSource(place, topic=topic, truth_topic=truth_topic)
     if place.is_file():
         if place.suffix.lower() in VIDEO_SUFFIXES:
             return VideoSource(place)
     elif (place / "sequences.json").is_file():
         return CamVidVideo(place)
+    elif (place / "gtFine").is_dir() and (place / "leftImg8bit").is_dir():
+        return CityscapesVideo(place)
+    elif (place / "val.txt").is_file() and (place / "data").is_dir():
+        return VSPWVideo(place)
     elif image_files(place):
         return ImageFolder(place, fps=fps)
     raise DataError(f"{text} is of no known kind; wanted: {_KINDS}")

@@ -8,32 +8,37 @@ Every frame is segmented by each contender before the next one, so that a busy m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from vss_ros.assemble import Model
-from vss_ros.core.errors import ConfigError, FrameError
-from vss_ros.core.frame import Frame, Segmentation
-from vss_ros.core.prepare import like
+from vss_ros.core.errors import ConfigError, DataError, FrameError
+from vss_ros.core.frame import Frame, Segmentation, UInt8Array
+from vss_ros.core.prepare import Size, like
+from vss_ros.core.segmenter import StreamSegmenter
 from vss_ros.evaluate.calibration import Calibration
-from vss_ros.evaluate.metrics import ConfusionMatrix
+from vss_ros.evaluate.metrics import ConfusionMatrix, churn
+from vss_ros.evaluate.quantities import FLOOR
 from vss_ros.evaluate.replay import Figures
 from vss_ros.evaluate.steadiness import TemporalConsistency, VideoConsistency
 from vss_ros.runtimes.cost import method_cost
 
 _RESAMPLED = 1000  # draws of the bootstrap
 _BLOCK = 15  # frames; neighbours err alike, so whole seconds are drawn
+# Keys that every report has, None where they cannot be said.
+_ALWAYS = ("model", "miou", "tc", "vc8", "latency_p50_ms", "gmac", "parameters", "memory_mb")
 
+GLOBAL = "global"  # a window that holds the whole picture wherever it is centred
 
-ABLATIONS: dict[str, dict[str, Sequence[int]]] = {
+ABLATIONS: dict[str, dict[str, Sequence[int | str]]] = {
     "on": {},
     "off": {"slots": (0,)},
     "slots": {"slots": (0, 1, 2, 3, 4, 5)},
-    "window": {"window": (1, 11, 21, 41)},
+    "window": {"window": (1, 11, 21, 41, GLOBAL)},
 }
 
 
@@ -45,14 +50,23 @@ class Contender:
     model: Model
 
 
+class Observer(Protocol):
+    """Sees every frame with what each contender made of it, in order."""
+
+    def see(self, frame: Frame, results: Mapping[str, Segmentation]) -> None:
+        """`results` are by name of the contender; one that refused the frame is missing."""
+        ...
+
+
 def contenders_of(
-    models: Sequence[Model], ablation: str, tuned: Callable[[Model, dict[str, int]], Model]
+    models: Sequence[Model], ablation: str, camera: Size, tuned: Callable[[Model, dict[str, int]], Model]
 ) -> list[Contender]:
     """Each model as it is, and with the memories of an ablation where it has a memory.
 
     Args:
         models: loaded.
         ablation: one of ABLATIONS: `on` adds nothing, `off` the model without memory, `slots` and `window` the tables.
+        camera: `(height, width)` px of the pictures, which say how large a global window is.
         tuned: the model with some settings of the group `memory` changed.
 
     Raises:
@@ -64,12 +78,25 @@ def contenders_of(
     for model in models:
         for key, values in ABLATIONS[ablation].items():
             own = getattr(model.plan, key, None)
-            changed = [value for value in values if own is not None and value != own]
-            found += [Contender(f"{model.card.name}, {key} {n}", tuned(model, {f"memory.{key}": n})) for n in changed]
+            for value in values:
+                cells = _global_window(model, camera) if value == GLOBAL else int(value)
+                if own is not None and cells != own:
+                    name = f"{model.card.name}, {key} {value}"
+                    found.append(Contender(name, tuned(model, {f"memory.{key}": cells})))
     names = [contender.name for contender in found]
     if len(set(names)) != len(names):
         raise ConfigError(f"different models were wanted, got {', '.join(names)}; name each one once")
     return found
+
+
+def _global_window(model: Model, camera: Size) -> int:
+    """Side length in cells of the smallest window that holds all cells around each of them."""
+    stride = model.card.host.stride
+    return 2 * (max(_input_size(model, camera)) // stride) - 1
+
+
+def _input_size(model: Model, camera: Size) -> Size:
+    return model.options.input_size or like(camera, model.options.model_size, model.card.host.stride)
 
 
 class Measures:
@@ -81,6 +108,7 @@ class Measures:
         self._tc = TemporalConsistency(len(classes))
         self._calibration = Calibration()
         self.confusions: list[npt.NDArray[np.int64]] = []  # of each frame, for the bootstrap
+        self.agreement: list[float] = []  # of each frame, with the first contender
 
     def add(self, frame: Frame, result: Segmentation) -> None:
         """Count one frame with its segmentation."""
@@ -113,41 +141,46 @@ class Measures:
 
 
 def evaluate(
-    source: Iterable[Frame], contenders: Sequence[Contender], *, progress: Callable[[], None] = lambda: None
+    source: Iterable[Frame],
+    contenders: Sequence[Contender],
+    *,
+    observers: Sequence[Observer] = (),
+    progress: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
     """A report for each contender, and one for the truth of the frame before where there is truth.
 
     That last one is the floor of anything temporal: it copies what was right a frame ago.
 
+    Args:
+        source: frames in order.
+        contenders: of the same classes; the first is the yardstick.
+        observers: see every frame after it was measured.
+        progress: called for each frame.
+
+    Returns:
+        Reports; where the source broke after some frames, `broken` in them says why, and it is the caller's to raise.
+
     Raises:
         ConfigError: no contender, or contenders of different classes.
-        DataError: the source cannot be read.
+        DataError: the source broke before its first frame.
     """
     if not contenders or len({c.model.card.labels for c in contenders}) != 1:
         raise ConfigError("models of the same classes were wanted, to be compared; evaluate others on their own")
     classes = contenders[0].model.card.labels
     measures = {c.name: Measures(classes) for c in contenders}
     streams = {c.name: c.model.stream() for c in contenders}
-    floor, before, size = Measures(classes), None, None
-    for index, frame in enumerate(source):
+    floor, size = _Floor(classes), None
+    for index, frame in enumerate(_until_broken(source, measures.values())):
         progress()
         size = frame.size
-        names = list(streams)
-        turn = index % len(names)  # whoever comes first finds cold caches
-        reset = None
-        for name in names[turn:] + names[:turn]:
-            try:
-                result = streams[name](frame)
-            except FrameError as error:
-                measures[name].figures.dropped[str(error)] += 1
-                continue
-            reset = reset or result.reset
-            measures[name].add(frame, result)
-        if frame.truth is not None and before is not None and before.shape == frame.size and reset is None:
-            floor.add(frame, Segmentation(frame.stamp_ns, before, np.full_like(before, 255)))
-        before = frame.truth
+        results = _segment(frame, streams, index, measures)
+        _agree(results, measures)
+        floor.add(frame, any(result.reset for result in results.values()))
+        for observer in observers:
+            observer.see(frame, results)
     reports = [
         {
+            **dict.fromkeys(_ALWAYS),
             "model": c.name,
             **_setting(c.model),
             **measures[c.name].report(),
@@ -157,11 +190,65 @@ def evaluate(
         for c in contenders
     ]
     _compare(reports, [measures[c.name] for c in contenders])
-    if floor.figures.confusion.pixels:
+    return reports + floor.reports()
+
+
+def _until_broken(source: Iterable[Frame], measures: Collection[Measures]) -> Iterator[Frame]:
+    """The frames before a source breaks; every contender's figures say so."""
+    try:
+        yield from source
+    except DataError as error:
+        if not any(measure.figures.frames for measure in measures):
+            raise
+        for measure in measures:
+            measure.figures.broken = error
+
+
+def _segment(
+    frame: Frame, streams: Mapping[str, StreamSegmenter], index: int, measures: Mapping[str, Measures]
+) -> dict[str, Segmentation]:
+    """One frame through every stream; what each makes of it is measured, too."""
+    names, results = list(streams), {}
+    turn = index % len(names)  # whoever comes first finds cold caches
+    for name in names[turn:] + names[:turn]:
+        try:
+            results[name] = streams[name](frame)
+        except FrameError as error:
+            measures[name].figures.dropped[str(error)] += 1
+            continue
+        measures[name].add(frame, results[name])
+    return {name: results[name] for name in names if name in results}
+
+
+def _agree(results: Mapping[str, Segmentation], measures: Mapping[str, Measures]) -> None:
+    """Add the share of pixels on which each contender says what the first one does."""
+    first, *others = measures
+    if first not in results:
+        return
+    for name in others:
+        if name in results and results[name].labels.shape == results[first].labels.shape:
+            measures[name].agreement.append(1.0 - churn(results[first].labels, results[name].labels))
+
+
+class _Floor:
+    """The truth of the frame before as a contender."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._measures = Measures(classes)
+        self._before: UInt8Array | None = None
+
+    def add(self, frame: Frame, was_reset: bool) -> None:
+        before, self._before = self._before, frame.truth
+        if frame.truth is not None and before is not None and before.shape == frame.size and not was_reset:
+            self._measures.add(frame, Segmentation(frame.stamp_ns, before, np.full_like(before, 255)))
+
+    def reports(self) -> list[dict[str, Any]]:
+        """Its report; none without truth."""
+        if not self._measures.figures.confusion.pixels:
+            return []
         kept = ("miou", "pixel_accuracy", "iou", "tc", "tc_flow", "vc8", "vc8_strict", "vc16", "vc16_strict", "churn")
-        report = floor.report()
-        reports.append({"model": "truth of the frame before", **{key: report[key] for key in kept}})
-    return reports
+        report = self._measures.report()
+        return [{**dict.fromkeys(_ALWAYS), "model": FLOOR, **{key: report[key] for key in kept}}]
 
 
 def _setting(model: Model) -> dict[str, Any]:
@@ -173,8 +260,7 @@ def _cost(model: Model, size: tuple[int, int] | None, ran: Container[str]) -> di
     """Parameters and multiply-adds of the stages that ran; None without onnx."""
     if size is None:
         return {}
-    options, stride = model.options, model.card.host.stride
-    ran_at = options.input_size or like(size, options.model_size, stride)
+    ran_at = _input_size(model, size)
     found: dict[str, Any] = {"input_size": list(ran_at)}
     try:
         costs = {part: c for part, c in method_cost(model.card, model.plan, ran_at).items() if part in ran}
@@ -188,15 +274,19 @@ def _cost(model: Model, size: tuple[int, int] | None, ran: Container[str]) -> di
 
 
 def _compare(reports: list[dict[str, Any]], measures: list[Measures]) -> None:
-    """Add each contender's latency and mIoU against the first one's."""
+    """Add each contender's latency, labels and mIoU against the first one's."""
     first = measures[0]
     for report, measure in zip(reports, measures, strict=True):
         totals = [np.array(m.figures.parts_ms.get("total", [])[1:]) for m in (measure, first)]
         if totals[0].size and totals[0].size == totals[1].size:
             report["latency_times_first"] = float(np.median(totals[0] / totals[1]))
+        if measure.agreement:
+            report["agreement_with_first"] = float(np.mean(measure.agreement))
         if measure is not first and measure.confusions and len(measure.confusions) == len(first.confusions):
             low, mean, high = miou_difference(measure.confusions, first.confusions)
-            report |= {"miou_over_first": mean, "miou_over_first_95": [low, high]}
+            report["miou_over_first"] = mean
+            if len(measure.confusions) >= 2 * _BLOCK:  # of one block every draw is the same, and the interval a point
+                report["miou_over_first_95"] = [low, high]
 
 
 def miou_difference(

@@ -1,14 +1,18 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""A replay's figures as a table for the terminal."""
+"""Figures as tables for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
+
+from vss_ros.evaluate.quantities import FLOOR, IOU, QUANTITIES, Quantity
 
 
 def figures_table(report: Mapping[str, Any], title: str) -> Table:
@@ -45,37 +49,66 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {cause}" for cause, count in counts.items()) or "none"
 
 
+@dataclass(frozen=True)
+class Row:
+    """One figure of several contenders: what to show of each, and which of the models are the best."""
+
+    name: str
+    cells: tuple[str, ...]
+    best: frozenset[int] = frozenset()
+
+
+def comparison_rows(reports: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Every figure that at least one of the contenders has, in the order of QUANTITIES."""
+    rows = []
+    for quantity in QUANTITIES:
+        values = [quantity.of(report) for report in reports]
+        of_models = [None if report["model"] == FLOOR else quantity.of(report) for report in reports]
+        rows.append(Row(quantity.name, tuple(map(quantity.show, values)), _best(of_models, quantity.better)))
+        if quantity.key == "miou_over_first":
+            intervals = (report.get("miou_over_first_95") for report in reports)
+            rows.append(Row("  95 % interval", tuple(f"{i[0]:+.3f} to {i[1]:+.3f}" if i else "-" for i in intervals)))
+    return [row for row in rows if any(cell != "-" for cell in row.cells)]
+
+
+def _best(values: Sequence[float | None], better: int) -> frozenset[int]:
+    known = [value * better for value in values if value is not None]
+    if not better or len(known) < 2 or min(known) == max(known):
+        return frozenset()
+    return frozenset(i for i, value in enumerate(values) if value is not None and value * better == max(known))
+
+
 def comparison_table(reports: Sequence[Mapping[str, Any]], title: str) -> Table:
     """One column for each contender of `side_by_side.evaluate`."""
-    rows = {
-        "mIoU": lambda r: _share(r.get("miou")),
-        "mIoU over first": lambda r: _signed(r.get("miou_over_first")),
-        "  from (95 %)": lambda r: _signed(r.get("miou_over_first_95", [None, None])[0]),
-        "  to": lambda r: _signed(r.get("miou_over_first_95", [None, None])[1]),
-        "TC": lambda r: _share(r.get("tc")),
-        "VC8": lambda r: _share(r.get("vc8")),
-        "VC8, right": lambda r: _share(r.get("vc8_strict")),
-        "VC16": lambda r: _share(r.get("vc16")),
-        "VC16, right": lambda r: _share(r.get("vc16_strict")),
-        "label churn": lambda r: _share(r.get("churn")),
-        "calibration error": lambda r: _share(r.get("calibration_error")),
-        "latency / first": lambda r: _number(r.get("latency_times_first"), "{:.2f}"),
-        "latency p50, ms": lambda r: _number(r.get("latency_p50_ms"), "{:.1f}"),
-        "GMAC": lambda r: _number(r.get("gmac"), "{:.2f}"),
-        "memory, MB": lambda r: _number(r.get("memory_mb"), "{:.2f}"),
-    }
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     table.add_column("", no_wrap=True)
     for report in reports:
         table.add_column(str(report["model"]), justify="right", overflow="fold")
-    for name, show in rows.items():
-        table.add_row(name, *(show(report) for report in reports))
+    for row in comparison_rows(reports):
+        table.add_row(row.name, *row.cells)
     return table
 
 
-def _signed(value: float | None) -> str:
-    return _number(value, "{:+.3f}")
+def difference_table(comparison: Mapping[str, Any], title: str) -> Table:
+    """What `compare.compare` found: a row for each figure and class, a section for each model."""
+    table = Table(title=escape(title), title_justify="left")
+    for heading in ("", "A", "B", "difference", ""):
+        table.add_column(heading, justify="right" if heading else "left")
+    shown = {quantity.key: quantity for quantity in QUANTITIES}
+    for pair in comparison["models"]:
+        table.add_section()
+        table.add_row(f"[bold]{escape(_title(pair))}[/]")
+        for key, found in pair["figures"].items():
+            table.add_row(f"  {shown[key].name}", *_cells(shown[key], found))
+        for name, found in pair["iou"].items():
+            table.add_row(f"  IoU {escape(name)}", *_cells(IOU, found))
+    return table
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else form.format(value)
+def _title(pair: Mapping[str, Any]) -> str:
+    return str(pair["a"]) if pair["a"] == pair["b"] else f"{pair['a']} / {pair['b']}"
+
+
+def _cells(quantity: Quantity, found: Mapping[str, Any]) -> tuple[str, ...]:
+    difference = format(found["difference"], "+" + quantity.form.lstrip("+"))
+    return quantity.show(found["a"]), quantity.show(found["b"]), difference, str(found["verdict"])

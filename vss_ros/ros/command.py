@@ -103,7 +103,10 @@ def choose(transport: str) -> str:
 
 
 def _load_middleware() -> None:
-    """Raise OSError where RMW_IMPLEMENTATION names a library that is not there: importing rclpy would end the process."""
+    """Raise OSError where RMW_IMPLEMENTATION names a library that is not there; importing rclpy would end the process.
+
+    Where nothing is named, ROS takes its default.
+    """
     name = os.environ.get("RMW_IMPLEMENTATION")
     if name:
         ctypes.CDLL(f"lib{name}.so")

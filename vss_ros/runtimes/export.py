@@ -9,7 +9,7 @@ import hashlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,32 +61,47 @@ def export_stage(stage: nn.Module, spec: StageSpec, path: Path, size: tuple[int,
         t.name: {axis: _axis_name(dim) for axis, dim in enumerate(t.shape) if isinstance(dim, str)}
         for t in (*spec.inputs, *spec.outputs)
     }
-    # the exporter that torch prefers renames weights and folds batch norms; this one keeps them and says it is old
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _trace(stage, spec, example, free, path)
+    trace(
+        _Unbatched(stage.eval(), spec),
+        example,
+        path,
+        ([t.name for t in spec.inputs], [t.name for t in spec.outputs]),
+        dynamic_axes=free,
+        training=torch.onnx.TrainingMode.PRESERVE,  # EVAL would fold the batch norms away
+        # folding would join weights and lose their names; runtimes fold when they load a file
+        do_constant_folding=False,
+    )
     graph = onnx.load(path)
     _strip_prefix(graph.graph, "stage.")
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
 
 
-def _trace(
-    stage: nn.Module, spec: StageSpec, example: tuple[Tensor, ...], free: dict[str, dict[int, str]], path: Path
+def trace(
+    module: nn.Module, example: tuple[Tensor, ...], path: Path, names: tuple[Sequence[str], Sequence[str]], **more: Any
 ) -> None:
-    torch.onnx.export(
-        _Unbatched(stage.eval(), spec),
-        example,
-        str(path),
-        input_names=[t.name for t in spec.inputs],
-        output_names=[t.name for t in spec.outputs],
-        dynamic_axes=free,
-        opset_version=_OPSET,
-        training=torch.onnx.TrainingMode.PRESERVE,  # EVAL would fold the batch norms away
-        # folding would join weights and lose their names; runtimes fold when they load a file
-        do_constant_folding=False,
-        dynamo=False,
-    )
+    """Write a module to an ONNX file.
+
+    Args:
+        module: from tensors to a tuple of tensors.
+        example: what it is run on.
+        path: file to write.
+        names: of its inputs and of its outputs.
+        more: for `torch.onnx.export`.
+    """
+    # the exporter that torch prefers renames weights and folds batch norms; this one keeps them and says it is old
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            example,
+            str(path),
+            input_names=names[0],
+            output_names=names[1],
+            opset_version=_OPSET,
+            dynamo=False,
+            **more,
+        )
 
 
 def _axis_name(dim: Dim) -> str:
@@ -167,11 +182,16 @@ def check_export(stages: nn.ModuleDict, specs: tuple[StageSpec, ...], card: Mode
             got = ours.run(spec.name, **inputs)
             want = reference.run(spec.name, **{name: torch.from_numpy(x) for name, x in inputs.items()})
             for t in spec.outputs:
-                _compare(f"{spec.name}.{t.name} at {size}", got[t.name], reference.download(want[t.name]))
+                compare(f"{spec.name}.{t.name} at {size}", got[t.name], reference.download(want[t.name]))
                 known[t.name] = got[t.name]
 
 
-def _compare(name: str, got: np.ndarray[Any, Any], want: np.ndarray[Any, Any]) -> None:
+def compare(name: str, got: np.ndarray[Any, Any], want: np.ndarray[Any, Any]) -> None:
+    """A tensor of an exported file against torch's; of confidence one step of 1/255 is rounding.
+
+    Raises:
+        StageError: they differ by more than rounding explains.
+    """
     if got.shape != want.shape or got.dtype != want.dtype:
         raise StageError(f"{name}: torch gives {want.shape} {want.dtype}, the file gives {got.shape} {got.dtype}")
     if got.dtype == np.uint8:

@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vss_ros.core.errors import TrainError
-from vss_ros.core.frame import UNLABELLED, UInt8Array
-from vss_ros.data.camvid import CamVid
+from vss_ros.core.frame import UNLABELLED
 from vss_ros.data.pseudo_video import PseudoVideo
 from vss_ros.data.synthetic import SyntheticDrive
+from vss_ros.train.datasets import DATA_SETS, Picture, Pictures
 from vss_ros.train.recipe import Data, Phase, Recipe
 
-Picture = tuple[UInt8Array, UInt8Array]
 Rng = np.random.Generator
 Item = tuple[Tensor, Tensor]  # images (T, H, W, 3) uint8, labels of the last frame (H, W) uint8
 
@@ -34,21 +34,23 @@ class Stills:
     Args:
         pictures: `(H, W, 3)` images with `(H, W)` labels.
         focus: share of the clips that are centred on a pixel of a class, each class equally often; a class that fills
-            a thousandth of the pixels is otherwise met too seldom to be learned in a short training.
+            a thousandth of the pixels is otherwise met too seldom to be learned in a short training. Reads all
+            pictures once.
     """
 
-    def __init__(self, pictures: Sequence[Picture], focus: float = 0.0) -> None:
+    def __init__(self, pictures: Pictures, focus: float = 0.0) -> None:
         self._pictures = pictures
         self._focus = focus
         self._holding: dict[int, list[int]] = {}  # pictures by the classes they show
-        for index, (_, labels) in enumerate(pictures):
+        for index in range(len(pictures)) if focus else ():
+            labels = pictures[index][1]
             for label in np.unique(labels[labels != UNLABELLED]):
                 self._holding.setdefault(int(label), []).append(index)
 
     def clip(self, frames: int, moving: PseudoVideo, rng: Rng) -> Picture:
         """`(T, H, W, 3)` images and the last frame's `(H, W)` labels."""
         centre = None
-        if self._focus and self._holding and rng.random() < self._focus:
+        if self._holding and rng.random() < self._focus:
             label = int(rng.choice(sorted(self._holding)))
             picture = self._pictures[int(rng.choice(self._holding[label]))]
             rows, columns = np.nonzero(picture[1] == label)
@@ -76,19 +78,39 @@ class Drives:
         return (images[:, :, ::-1], labels[:, ::-1]) if rng.random() < 0.5 else (images, labels)
 
 
-def open_data(data: Data, root: Path | None, recipe: Recipe, frames: int, focus: float = 0.0) -> Stills | Drives:
-    """Decode or render a source once, for clips of up to `frames` frames; `focus` as `Stills` has it.
+class Recordings:
+    """Consecutive frames of real videos up to a labelled one, all in one view."""
+
+    def __init__(self, videos: Any) -> None:
+        self._videos = videos
+
+    def clip(self, frames: int, moving: PseudoVideo, rng: Rng) -> Picture:
+        """`(T, H, W, 3)` images and the last frame's `(H, W)` labels."""
+        images, labels = self._videos.clip(int(rng.integers(len(self._videos))), frames)
+        return moving.view(images, labels, rng)
+
+
+Clips = Stills | Drives | Recordings
+
+
+def open_data(data: Data, root: Path | None, recipe: Recipe, frames: int, focus: float = 0.0) -> Clips:
+    """A source for clips of up to `frames` frames, decoded or rendered once where that fits; `focus` as in `Stills`.
 
     Raises:
         TrainError: an unknown source, or one whose folder or number of drives was not given.
     """
-    if data.source == "camvid":
+    if data.source in DATA_SETS:
         if root is None:
-            raise TrainError("source 'camvid' wants the data folder, got none; say --data DIR")
-        camvid = CamVid(root, "train")
-        return Stills([camvid[i] for i in range(len(camvid))], focus)
+            raise TrainError(f"source '{data.source}' wants the data folder, got none; say --data DIR")
+        data_set = DATA_SETS[data.source]
+        pictures = data_set.pictures(root, "train")
+        if data_set.videos and frames > 1:
+            return Recordings(pictures)
+        return Stills([pictures[i] for i in range(len(pictures))] if data_set.in_memory else pictures, focus)
     if data.source != "synthetic" or data.drives < 1:
-        raise TrainError(f"a data source is 'camvid', or 'synthetic' with at least 1 of drives, got {data}")
+        raise TrainError(
+            f"a data source is one of {', '.join(DATA_SETS)}, or 'synthetic' with at least 1 of drives, got {data}"
+        )
     pieces = [_piece(_FIRST_SEED + number, recipe, frames) for number in range(data.drives)]
     return Stills([(images[-1], labels) for images, labels in pieces], focus) if frames == 1 else Drives(pieces)
 
@@ -113,8 +135,7 @@ class PhaseClips:
         self.epoch = 0
 
     def __len__(self) -> int:
-        wanted = sum(data.samples for data in self._phase.data)
-        return wanted // self._phase.batch * self._phase.batch
+        return self._phase.samples
 
     def __getitem__(self, index: int) -> Item:
         key = [self._recipe.seed, self._recipe.phases.index(self._phase), self.epoch]

@@ -18,43 +18,53 @@ from torch import nn
 from vss_ros.assemble import build_stages, load_card, load_model, load_settings, plan_for
 from vss_ros.core.card import ModelCard
 from vss_ros.core.errors import TrainError
+from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.core.method import Host, TemporalMethod
+from vss_ros.core.prepare import Size
 from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
-from vss_ros.data.camvid import CamVidVideo
-from vss_ros.data.labels import load_labels
 from vss_ros.data.resize import resize
+from vss_ros.data.source import Source
+from vss_ros.evaluate.calibration import Calibration
 from vss_ros.evaluate.replay import replay
 from vss_ros.nets import NETS
 from vss_ros.runtimes.export import export_model, load_weights, write_results
+from vss_ros.runtimes.single_graph import export_single_graph
 from vss_ros.runtimes.torch import TorchRuntime
+from vss_ros.train.datasets import DataSet, data_set_of, labels_of, spread
+from vss_ros.train.progress import Observer, unobserved
 from vss_ros.train.recipe import Recipe
-from vss_ros.train.trainer import Training
+from vss_ros.train.temperature import Fit, fit_on_stream, set_temperature
+from vss_ros.train.trainer import Training, best_device
 
 
-def prepare_training(recipe: Recipe, folder: Path, data: Path | None) -> Training:
+def prepare_training(recipe: Recipe, folder: Path, data: Path | None, *, observe: Observer = unobserved) -> Training:
     """Fresh modules for a recipe, started from another model's weights where it says so.
 
     Args:
         recipe: what to train.
         folder: for checkpoints and the log.
-        data: CamVid folder; its validation stream is measured while training. None measures nothing.
+        data: folder of the recipe's data set; its validation stream is measured while training. None measures nothing.
+        observe: called after each step.
     """
     torch.manual_seed(recipe.seed)
     plan = plan_for(recipe.method, recipe.options)
-    labels = load_labels(recipe.labels)
+    labels = labels_of(recipe, data)
     stages = build_stages(recipe.method, plan, recipe.net, len(labels), mean=recipe.mean, std=recipe.std)
     for module in stages.modules():
         if isinstance(module, nn.Dropout2d):
             module.p *= recipe.dropout
     if recipe.start_from:
         load_weights(stages, load_card(recipe.start_from), partly=True)
-    host = host_of(recipe)
+    host, device = host_of(recipe), best_device()
+    measure = None
+    if data is not None:
+        video = data_set_of(recipe).video(data, "val")
 
-    def measure(averaged: nn.ModuleDict) -> dict[str, float]:
-        return {"val_miou": val_miou(plan, host, averaged, data, labels.names, recipe)}
+        def measure(averaged: nn.ModuleDict) -> dict[str, float]:
+            return {"val_miou": val_miou(plan, host, averaged, video, labels.names, recipe.input_size, device)}
 
-    pixels = pixels_per_class(data, len(labels))
-    return Training(recipe, plan, host, stages, pixels, folder, measure if data else None)
+    pixels = pixels_per_class(recipe, data, len(labels))
+    return Training(recipe, plan, host, stages, pixels, folder, measure, observe=observe, device=device)
 
 
 def host_of(recipe: Recipe) -> Host:
@@ -63,28 +73,30 @@ def host_of(recipe: Recipe) -> Host:
     return Host(recipe.net, net.feature_channels, net.stride)
 
 
-def pixels_per_class(data: Path | None, classes: int) -> list[int]:
+def pixels_per_class(recipe: Recipe, data: Path | None, classes: int) -> list[int]:
     """Labelled training pixels of each class; equal where there is no data set to count."""
     if data is None:
         return [1] * classes
-    from vss_ros.data.camvid import CamVid
-
-    camvid, counts = CamVid(data, "train"), torch.zeros(256, dtype=torch.long)
-    for index in range(len(camvid)):
-        counts += torch.bincount(torch.from_numpy(camvid[index][1]).flatten().long(), minlength=256)
+    counts = torch.zeros(256, dtype=torch.long)
+    for _, labels in spread(data_set_of(recipe).pictures(data, "train")):
+        counts += torch.bincount(torch.from_numpy(labels).flatten().long(), minlength=256)
     return [int(count) for count in counts[:classes]]
 
 
 def val_miou(
-    plan: TemporalMethod, host: Host, stages: nn.ModuleDict, data: Path | None, names: tuple[str, ...], recipe: Recipe
+    plan: TemporalMethod,
+    host: Host,
+    stages: nn.ModuleDict,
+    video: Source,
+    names: tuple[str, ...],
+    size: tuple[int, int],
+    device: str,
 ) -> float:
-    """mIoU of the streamed validation drive, in bfloat16: good enough to watch training by."""
-    if data is None:
-        raise TrainError("validation wants the CamVid folder, got none; say --data DIR")
+    """mIoU of the streamed validation video, in bfloat16: good enough to watch training by."""
     training = stages.training
-    runtime = TorchRuntime(stages, plan.stages(host), autocast=True)
-    segmenter = StreamSegmenter(plan, host, runtime, StreamOptions(recipe.input_size), resize=resize)
-    miou = replay(CamVidVideo(data, "val"), segmenter, names).confusion.miou()
+    runtime = TorchRuntime(stages, plan.stages(host), device=device, autocast=True)
+    segmenter = StreamSegmenter(plan, host, runtime, StreamOptions(size), resize=resize)
+    miou = replay(video, segmenter, names).confusion.miou()
     stages.train(training)
     return round(miou, 4)
 
@@ -94,12 +106,18 @@ def publish(training: Training, stages: nn.ModuleDict, folder: Path, data: Path 
 
     Args:
         training: the finished training.
-        stages: its averaged modules.
+        stages: its averaged modules; the temperature of their confidence is set.
         folder: `models/<name>`.
-        data: CamVid folder to measure on; None leaves the results empty.
+        data: folder of the recipe's data set to measure on; None leaves the results empty.
     """
     recipe = training.recipe
-    labels = load_labels(recipe.labels)
+    labels = labels_of(recipe, data)
+    set_temperature(stages, 1.0)  # not that of the model it started from
+    fit = Fit(1.0, None)
+    if data is not None:
+        video = data_set_of(recipe).video(data, "val")
+        fit = fit_on_stream(training.plan, training.host, stages, video, recipe.input_size, training.device)
+        set_temperature(stages.cpu(), fit.temperature)
     card: dict[str, Any] = {
         "name": recipe.name,
         "summary": recipe.summary,
@@ -111,7 +129,7 @@ def publish(training: Training, stages: nn.ModuleDict, folder: Path, data: Path 
         "input_size": list(recipe.input_size),
         "mean": list(recipe.mean),
         "std": list(recipe.std),
-        "temperature": 1.0,
+        "temperature": fit.temperature,
         "training": _story(training),
         "results": {},
         "licence": recipe.licence,
@@ -119,35 +137,69 @@ def publish(training: Training, stages: nn.ModuleDict, folder: Path, data: Path 
     exported = export_model(stages, training.plan, training.host, card, folder)
     if data is None:
         return exported
-    return write_results(exported, {"val": measure_exported(folder, data)})
+    return write_results(exported, {"val": measure_exported(folder, data, data_set_of(recipe), fit)})
 
 
 def _story(training: Training) -> dict[str, Any]:
     """Data with their terms, recipe, seed, hardware and time of a training, for its card."""
     recipe = training.recipe
     log = [json.loads(line) for line in (training.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    hardware = f"{os.cpu_count()} CPU cores" if training.device == "cpu" else torch.cuda.get_device_name()
+    chosen_by = {
+        "last": "the last epoch",
+        "best": "the best val mIoU of the epochs that were measured; the val results are optimistic by that choice",
+    }
     return {
         "recipe": f"config/recipes/{recipe.name}.yaml",
         "data": recipe.terms,
         "seed": recipe.seed,
         "epochs": len(log),
+        "epoch_taken": training.epoch_taken,
+        "chosen_by": chosen_by[recipe.keep],
         "minutes": round(sum(epoch["epoch_s"] for epoch in log) / 60),
-        "hardware": f"{os.cpu_count()} CPU cores, bfloat16",
+        "hardware": f"{hardware}, bfloat16",
         "start_from": recipe.start_from or "random weights",
     }
 
 
-def measure_exported(folder: Path, data: Path) -> dict[str, Any]:
-    """What the model folder reaches on CamVid's validation drive, streamed through ONNX Runtime."""
-    model = load_model(load_settings(values={"model.name": str(folder)}))
-    report = replay(CamVidVideo(data, "val"), model.stream(), model.card.labels).report()
+class _CalibrationSink:
+    """Takes each frame of a replay into a calibration."""
+
+    def __init__(self) -> None:
+        self.calibration = Calibration()
+
+    def write(self, frame: Frame, result: Segmentation) -> None:
+        if frame.truth is not None:
+            self.calibration.add(frame.truth, result.labels, result.confidence)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def measure_exported(folder: Path, data: Path, data_set: DataSet, fit: Fit) -> dict[str, Any]:
+    """What the model folder reaches on the validation stream, through ONNX Runtime.
+
+    Args:
+        folder: the exported model.
+        data: folder of the data set.
+        data_set: to measure on.
+        fit: of the temperature in the files, to say what it changed.
+    """
+    model, sink = load_model(load_settings(values={"model.name": str(folder)})), _CalibrationSink()
+    report = replay(data_set.video(data, "val"), model.stream(), model.card.labels, sinks=[sink]).report()
+    figures = {key: report[key] for key in ("miou", "pixel_accuracy", "churn")}
+    figures |= {"ece": sink.calibration.error(), "ece_at_temperature_1": fit.ece_before}
     return {
-        "data": "CamVid val, 101 frames at 15 Hz of drive 0016E5, 480x360, 11 classes, void ignored; "
-        "it starts 1.3 s after and ends 1.0 s before training frames of the same drive",
-        "command": f"vss replay DIR/camvid --model {folder.name}",
-        **{key: round(report[key], 4) for key in ("miou", "pixel_accuracy", "churn")},
-        "iou": {name: None if iou is None else round(iou, 4) for name, iou in report["iou"].items()},
+        "data": data_set.about_val,
+        "command": f"vss replay DIR/{data.name} --model {folder.name}",
+        **{key: _rounded(figure) for key, figure in figures.items()},
+        "calibration": "the temperature was fitted on this very stream; expect a larger error elsewhere",
+        "iou": {name: _rounded(iou) for name, iou in report["iou"].items()},
     }
+
+
+def _rounded(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 4)
 
 
 def export_again(model: str, folder: Path, weights: Path | None = None) -> ModelCard:
@@ -158,6 +210,26 @@ def export_again(model: str, folder: Path, weights: Path | None = None) -> Model
         TrainError: the state dict is not of this model.
         StageError: an exported stage does not give what torch gives.
     """
+    card, plan, stages = _load_stages(model, weights)
+    content = yaml.safe_load((card.folder / "card.yaml").read_text(encoding="utf-8"))
+    return export_model(stages, plan, card.host, {k: v for k, v in content.items() if k != "stages"}, folder)
+
+
+def export_as_single_graph(model: str, path: Path, size: Size | None = None, weights: Path | None = None) -> ModelCard:
+    """A model's whole step in one ONNX file, streamed beside torch; see `runtimes/single_graph.py`.
+
+    Raises:
+        CardError: the model cannot be read.
+        TrainError: the state dict is not of this model.
+        StageError: the size does not fit, or the file does not give what torch gives.
+    """
+    card, plan, stages = _load_stages(model, weights)
+    export_single_graph(stages, plan, card, path, size)
+    return card
+
+
+def _load_stages(model: str, weights: Path | None) -> tuple[ModelCard, TemporalMethod, nn.ModuleDict]:
+    """A model's modules with its own weights, or with those of a state dict."""
     card = load_card(model)
     plan = plan_for(card.method, card.options)
     stages = build_stages(card.method, plan, card.host.name, len(card.labels), mean=card.mean, std=card.std)
@@ -167,5 +239,4 @@ def export_again(model: str, folder: Path, weights: Path | None = None) -> Model
             stages.load_state_dict(torch.load(weights, weights_only=True))
         except (OSError, RuntimeError, ValueError) as error:
             raise TrainError(f"{weights} is not a state dict of '{card.name}': {error}") from error
-    content = yaml.safe_load((card.folder / "card.yaml").read_text(encoding="utf-8"))
-    return export_model(stages, plan, card.host, {k: v for k, v in content.items() if k != "stages"}, folder)
+    return card, plan, stages

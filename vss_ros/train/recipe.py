@@ -23,7 +23,7 @@ class Data:
     """One source of labelled pictures.
 
     Attributes:
-        source: `camvid` (a folder) or `synthetic` (rendered).
+        source: `synthetic` (rendered) or a data set of `train/datasets.py` (a folder).
         samples: clips drawn per epoch.
         drives: different synthetic streets, rendered once when the run starts.
     """
@@ -45,6 +45,7 @@ class Phase:
         remembered: most past frames in a clip; each batch draws 1..remembered of them (0 = single pictures).
         batch: clips per step.
         balance: c of the class weights 1 / ln(c + share of pixels); smaller favours rare classes more.
+        jaccard: weight of the soft Jaccard loss beside the cross entropy.
         crop: `(height, width)` px of the clips, where not the recipe's.
         zoom: smallest and largest scale a still is seen at. Half the size costs a quarter of the time.
         focus: share of the stills that are centred on a pixel of a class; every class is drawn as often as any other.
@@ -57,9 +58,15 @@ class Phase:
     remembered: int = 0
     batch: int = 8
     balance: float = 1.10
+    jaccard: float = 0.0
     crop: tuple[int, int] | None = None
     zoom: tuple[float, float] = (0.7, 1.6)
     focus: float = 0.0
+
+    @property
+    def samples(self) -> int:
+        """Clips of one epoch: whole batches."""
+        return sum(data.samples for data in self.data) // self.batch * self.batch
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,11 @@ class Recipe:
         weight_decay: of AdamW.
         averaging: decay of the exponential moving average of the weights, which is what is kept.
         dropout: factor on the network's dropout rates. The published ones suit runs many times as long.
+        keep: which averaged weights are published: those of the `last` epoch, or of the epoch that was `best` on the
+            validation stream among those that were measured.
+
+    Raises:
+        TrainError: `keep` is neither.
     """
 
     name: str
@@ -103,6 +115,11 @@ class Recipe:
     weight_decay: float = 1e-4
     averaging: float = 0.998
     dropout: float = 1.0
+    keep: str = "last"
+
+    def __post_init__(self) -> None:
+        if self.keep not in ("last", "best"):
+            raise TrainError(f"keep wants 'last' or 'best', got '{self.keep}'")
 
 
 def load_recipe(path: str | Path) -> Recipe:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -15,17 +14,36 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vss_ros.core.errors import TrainError
-from vss_ros.core.frame import UNLABELLED
 from vss_ros.core.method import Host, TemporalMethod
+from vss_ros.train.board import open_board
+from vss_ros.train.checkpoint import align_log, append_line, load_state, save_whole
 from vss_ros.train.clips import PhaseClips
+from vss_ros.train.losses import class_weights, segmentation_loss
+from vss_ros.train.progress import Observer, Pace, Progress, unobserved
 from vss_ros.train.recipe import Phase, Recipe
 from vss_ros.train.unroll import unroll
 
 log = logging.getLogger(__name__)
+
+
+def best_device() -> str:
+    """`cuda` where there is one, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@dataclass
+class _Underway:
+    """A phase that is being trained."""
+
+    number: int
+    phase: Phase
+    clips: PhaseClips
+    optimiser: torch.optim.Optimizer
+    schedule: Any
+    pace: Pace
 
 
 @dataclass
@@ -38,8 +56,15 @@ class Training:
         host: the host it stands on.
         stages: modules by stage name; trained in place.
         pixels: training pixels of each class, for the weights of the cross entropy.
-        folder: for `checkpoint.pt` and `log.jsonl`.
-        measure: called with the averaged stages after an epoch; its figures go into the log.
+        folder: for `checkpoint.pt`, `best.pt` and `log.jsonl`.
+        measure: called with the averaged stages after an epoch; its figures go into the log, and its `val_miou`
+            decides which epoch is best.
+        measure_every: epochs between two measurements; the last epoch is always measured.
+        observe: called after each step.
+        device: `cpu` or `cuda`.
+        done: epochs that a checkpoint holds.
+        finished: whether the last run came to the recipe's end.
+        epoch_taken: the epoch, counted from 1, whose averaged weights the last run gave back.
     """
 
     recipe: Recipe
@@ -50,122 +75,168 @@ class Training:
     folder: Path
     measure: Callable[[nn.ModuleDict], dict[str, float]] | None = None
     measure_every: int = 10
-    finished: bool = field(default=False, init=False)  # whether the last run came to the recipe's end
+    observe: Observer = unobserved
+    device: str = field(default_factory=best_device)
+    done: int = field(default=0, init=False)
+    finished: bool = field(default=False, init=False)
+    epoch_taken: int = field(default=0, init=False)
 
     def run(self, data: Path | None, *, minutes: float | None = None) -> nn.ModuleDict:
-        """Train until the recipe ends or `minutes` have gone; returns the averaged stages, in eval mode."""
+        """Train until the recipe ends or `minutes` have gone.
+
+        Returns:
+            The averaged stages in eval mode, on the CPU: of the last epoch, or of the best one where the recipe has
+            come to its end and says so.
+
+        Raises:
+            TrainError: a checkpoint of another recipe, a loss that is not finite, or a best epoch without a
+                measurement to find it by.
+        """
+        if self.recipe.keep == "best" and self.measure is None:
+            raise TrainError("keep 'best' wants a validation stream to choose by, got none; say --data DIR")
         started = time.monotonic()
         torch.manual_seed(self.recipe.seed)
-        self.stages.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.stages.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         averaged = AveragedModel(self.stages, multi_avg_fn=_warm_average(self.recipe.averaging), use_buffers=True)
-        done = self._resume(averaged)
-        for number, phase in enumerate(self.recipe.phases):
-            clips = PhaseClips(self.recipe, phase, data) if done < self._epochs_until(number + 1) else None
-            optimiser, schedule = self._optimiser(phase, len(clips) if clips else phase.batch)
-            for epoch in range(phase.epochs):
-                overall = self._epochs_until(number) + epoch
-                if overall < done or clips is None:
-                    continue
-                self._load_optimiser(optimiser, schedule, number)
-                clips.epoch = epoch
-                begun = time.monotonic()
-                loss = self._epoch(phase, clips, optimiser, schedule, averaged)
-                figures: dict[str, Any] = {
-                    "phase": number,
-                    "epoch": epoch,
-                    "loss": loss,
-                    "lr": schedule.get_last_lr()[0],
-                }
-                figures["epoch_s"] = round(time.monotonic() - begun, 1)
-                last = overall + 1 == self._epochs_until(len(self.recipe.phases))
-                if self.measure and (last or (overall + 1) % self.measure_every == 0):
-                    figures |= self.measure(_stages(averaged))
-                self._save(averaged, optimiser, schedule, overall + 1, figures)
-                if minutes is not None and (time.monotonic() - started) / 60 > minutes:
-                    self.finished = last
-                    log.warning("stopped after %d of %d epochs: time is up", overall + 1, self._epochs_until(None))
-                    return _stages(averaged).eval()
+        state = self._resume(averaged)
+        write_board = open_board(self.folder / "tensorboard", self.done)
+        for number in range(len(self.recipe.phases)):
+            if self.done >= self._epochs_until(number + 1):
+                continue
+            under_way = self._begin(number, data, state)
+            for epoch in range(self.done - self._epochs_until(number), under_way.phase.epochs):
+                under_way.clips.epoch = epoch
+                figures = self._epoch(under_way, averaged)
+                self._save(averaged, under_way, figures)
+                write_board(self.done, figures)
+                if minutes is not None and (time.monotonic() - started) / 60 > minutes and self.done < self._epochs:
+                    log.warning("stopped after %d of %d epochs: time is up", self.done, self._epochs)
+                    return self._given_back(averaged)
         self.finished = True
-        return _stages(averaged).eval()
+        return self._given_back(averaged)
 
-    def _epochs_until(self, phase: int | None) -> int:
+    @property
+    def _epochs(self) -> int:
+        return self._epochs_until(len(self.recipe.phases))
+
+    def _epochs_until(self, phase: int) -> int:
         return sum(p.epochs for p in self.recipe.phases[:phase])
 
-    def _optimiser(self, phase: Phase, samples: int) -> tuple[torch.optim.Optimizer, Any]:
+    def _begin(self, number: int, data: Path | None, state: dict[str, Any] | None) -> _Underway:
+        """A phase with its data and a fresh optimiser, or the checkpoint's if it is of this phase."""
+        phase = self.recipe.phases[number]
+        clips = PhaseClips(self.recipe, phase, data)
         _freeze(self.stages, phase.trains)
         moving = [p for p in self.stages.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(moving, lr=phase.rate, weight_decay=self.recipe.weight_decay)
-        steps = phase.epochs * (samples // phase.batch)
-        return optimiser, torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, phase.rate, total_steps=steps + 1, pct_start=0.15
-        )
-
-    def _epoch(
-        self, phase: Phase, clips: PhaseClips, optimiser: torch.optim.Optimizer, schedule: Any, averaged: AveragedModel
-    ) -> float:
-        _freeze(self.stages, phase.trains)
-        weights = class_weights(self.pixels, phase.balance)
-        total, count = 0.0, 0
-        for images, labels in clips.batches():
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                logits = unroll(self.plan, self.host, self.stages, images)
-            loss = F.cross_entropy(logits.float(), labels.long(), weights, ignore_index=UNLABELLED)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_([p for p in self.stages.parameters() if p.requires_grad], 5.0)
-            optimiser.step()
-            schedule.step()
-            averaged.update_parameters(self.stages)
-            total, count = total + loss.item(), count + 1
-        if not total / count < float("inf"):
-            raise TrainError(f"the loss became {total / count}; lower the rate of phase {phase}")
-        return total / count
-
-    def _resume(self, averaged: AveragedModel) -> int:
-        self._state: dict[str, Any] | None = None
-        path = self.folder / "checkpoint.pt"
-        if not path.is_file():
-            return 0
-        self._state = torch.load(path, weights_only=True)
-        if self._state["recipe"] != repr(self.recipe):
-            raise TrainError(f"{path} was written by another recipe; name another folder or remove it")
-        self.stages.load_state_dict(self._state["stages"])
-        averaged.load_state_dict(self._state["averaged"])
-        torch.set_rng_state(self._state["rng"])
-        log.info("resumed after epoch %d", self._state["done"])
-        return int(self._state["done"])
-
-    def _load_optimiser(self, optimiser: torch.optim.Optimizer, schedule: Any, number: int) -> None:
-        """Go on with the checkpoint's optimiser, if it is of this phase: a new phase starts with a fresh one."""
-        state, self._state = self._state, None
+        steps = phase.epochs * (len(clips) // phase.batch)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, phase.rate, total_steps=steps + 1, pct_start=0.15)
         if state is not None and state["phase"] == number:
             optimiser.load_state_dict(state["optimiser"])
             schedule.load_state_dict(state["schedule"])
+        pace = Pace(self.recipe, number, self._epochs_until(number + 1) - self.done)
+        return _Underway(number, phase, clips, optimiser, schedule, pace)
 
-    def _save(
-        self,
-        averaged: AveragedModel,
-        optimiser: torch.optim.Optimizer,
-        schedule: Any,
-        done: int,
-        figures: dict[str, Any],
-    ) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def _epoch(self, under_way: _Underway, averaged: AveragedModel) -> dict[str, Any]:
+        """One pass over the clips and, when it is due, a measurement; returns the epoch's line of the log."""
+        begun = time.monotonic()
+        phase, clips = under_way.phase, under_way.clips
+        _freeze(self.stages, phase.trains)
+        weights = class_weights(self.pixels, phase.balance).to(self.device)
+        total, count = 0.0, 0
+        for images, labels in clips.batches():
+            total += self._step(under_way, images, labels, weights)
+            averaged.update_parameters(self.stages)
+            count += 1
+            rate = under_way.schedule.get_last_lr()[0]
+            place = (self.done + 1, self._epochs, count, len(clips) // phase.batch)
+            self.observe(Progress(*place, total / count, rate, under_way.pace.step()))
+        if not total / count < float("inf"):
+            raise TrainError(f"the loss became {total / count}; lower the rate of phase {phase}")
+        figures = {"phase": under_way.number, "epoch": clips.epoch, "loss": total / count, "lr": rate}
+        figures["epoch_s"] = round(time.monotonic() - begun, 1)
+        epoch = self.done + 1
+        if self.measure and (epoch == self._epochs or epoch % self.measure_every == 0):
+            figures |= self.measure(_stages(averaged))
+        return figures
+
+    def _step(self, under_way: _Underway, images: Tensor, labels: Tensor, weights: Tensor) -> float:
+        """One batch; returns its loss."""
+        images, labels = images.to(self.device), labels.to(self.device)
+        # float16 would want its gradients scaled; a GPU without bfloat16 trains in float32
+        fits = self.device == "cpu" or torch.cuda.is_bf16_supported()
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=fits):
+            logits = unroll(self.plan, self.host, self.stages, images)
+        loss = segmentation_loss(logits, labels, weights, under_way.phase.jaccard)
+        under_way.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for p in self.stages.parameters() if p.requires_grad], 5.0)
+        under_way.optimiser.step()
+        under_way.schedule.step()
+        return loss.item()
+
+    def _resume(self, averaged: AveragedModel) -> dict[str, Any] | None:
+        """Go on from the folder's checkpoint, if it has one."""
+        path = self.folder / "checkpoint.pt"
+        state = load_state(path)
+        if state is None:
+            align_log(self.folder / "log.jsonl", 0, {})
+            return None
+        if state["recipe"] != repr(self.recipe):
+            raise TrainError(f"{path} was written by another recipe; name another folder or remove it")
+        self.stages.load_state_dict(state["stages"])
+        averaged.load_state_dict(state["averaged"])
+        torch.set_rng_state(state["rng"])
+        if "cuda_rng" in state and self.device == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"])
+        self.done = int(state["done"])
+        align_log(self.folder / "log.jsonl", self.done, state["figures"])
+        log.info("resumed after epoch %d of %d", self.done, self._epochs)
+        return state
+
+    def _save(self, averaged: AveragedModel, under_way: _Underway, figures: dict[str, Any]) -> None:
+        done = self.done + 1
+        if self.recipe.keep == "best":
+            self._keep_if_best(averaged, done, figures)
         state = {
             "recipe": repr(self.recipe),
             "done": done,
+            "figures": figures,
             "stages": self.stages.state_dict(),
             "averaged": averaged.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "phase": figures["phase"],
-            "schedule": schedule.state_dict(),
+            "optimiser": under_way.optimiser.state_dict(),
+            "phase": under_way.number,
+            "schedule": under_way.schedule.state_dict(),
             "rng": torch.get_rng_state(),
         }
-        torch.save(state, self.folder / "checkpoint.tmp")
-        (self.folder / "checkpoint.tmp").replace(self.folder / "checkpoint.pt")
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(figures) + "\n")
+        if self.device == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state()
+        save_whole(state, self.folder / "checkpoint.pt")
+        self.done = done
+        append_line(self.folder / "log.jsonl", figures)
         log.info("%s", figures)
+
+    def _keep_if_best(self, averaged: AveragedModel, epoch: int, figures: dict[str, Any]) -> None:
+        """Write `best.pt` if this epoch was measured and none before it was better."""
+        best = self._best()
+        if "val_miou" not in figures or (best and best["epoch"] < epoch and best["val_miou"] > figures["val_miou"]):
+            return
+        state = {"recipe": repr(self.recipe), "epoch": epoch, "val_miou": figures["val_miou"]}
+        save_whole({**state, "stages": _stages(averaged).state_dict()}, self.folder / "best.pt")
+
+    def _best(self) -> dict[str, Any] | None:
+        best = load_state(self.folder / "best.pt")
+        return best if best and best["recipe"] == repr(self.recipe) else None
+
+    def _given_back(self, averaged: AveragedModel) -> nn.ModuleDict:
+        stages, best = _stages(averaged), None
+        self.epoch_taken = self.done
+        if self.finished and self.recipe.keep == "best":
+            best = self._best()
+        if best:
+            stages.load_state_dict(best["stages"])
+            self.epoch_taken = best["epoch"]
+        return stages.eval().cpu()
 
 
 def _stages(averaged: AveragedModel) -> nn.ModuleDict:
@@ -176,13 +247,12 @@ def _stages(averaged: AveragedModel) -> nn.ModuleDict:
 def _freeze(stages: nn.ModuleDict, trains: Sequence[str]) -> None:
     """Let only `trains` move; what is frozen is in eval mode, so its batch norms and dropout stand still too."""
     stages.train()
-    if not trains:
-        return
-    for name, module in stages.named_modules():
-        if name and not any(name.startswith(prefix) or prefix.startswith(name) for prefix in trains):
-            module.eval()
+    if trains:
+        for name, module in stages.named_modules():
+            if name and not any(name.startswith(prefix) or prefix.startswith(name) for prefix in trains):
+                module.eval()
     for name, parameter in stages.named_parameters():
-        parameter.requires_grad_(any(name.startswith(prefix) for prefix in trains))
+        parameter.requires_grad_(not trains or any(name.startswith(prefix) for prefix in trains))
 
 
 def _warm_average(decay: float) -> Any:
@@ -194,9 +264,3 @@ def _warm_average(decay: float) -> Any:
         get_ema_multi_avg_fn(warm)(averaged, current, updates)
 
     return update
-
-
-def class_weights(pixels: Sequence[int], balance: float) -> Tensor:
-    """`(K,)` float32: ENet's weights 1 / ln(balance + share of pixels) (Paszke et al., 2016, there 1.02)."""
-    counts = torch.tensor(pixels, dtype=torch.float32)
-    return 1.0 / torch.log(balance + counts / counts.sum())

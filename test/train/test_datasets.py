@@ -1,0 +1,76 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Data sets by name: which one a recipe means, and clips of their own videos."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch")
+
+from test.train.test_temperature import TINY
+from vss_ros.core.errors import TrainError
+from vss_ros.train.clips import PhaseClips
+from vss_ros.train.datasets import DATA_SETS, data_set_of, labels_of, spread
+from vss_ros.train.recipe import Data, Recipe
+
+SKY = 5
+
+
+def trained_on(*names: str, remembered: int = 0) -> Recipe:
+    data = tuple(Data(name, samples=4, drives=1) for name in names)
+    return replace(TINY, labels="vspw124", phases=(replace(TINY.phases[0], data=data, remembered=remembered),))
+
+
+@pytest.fixture
+def vspw(tmp_path: Path) -> Path:
+    """One video of four frames; the left half is sky and brightens by 10 a frame."""
+    for kind in ("origin", "mask"):
+        (tmp_path / "data" / "v" / kind).mkdir(parents=True)
+    mask = np.zeros((80, 120), np.uint8)
+    mask[:, :60] = SKY + 1
+    for number in range(4):
+        picture = np.full((80, 120, 3), 100 + 10 * number, np.uint8)
+        cv2.imwrite(str(tmp_path / "data" / "v" / "origin" / f"{number}.jpg"), picture)
+        Image.fromarray(mask).save(tmp_path / "data" / "v" / "mask" / f"{number}.png")
+    (tmp_path / "train.txt").write_text("v\n")
+    return tmp_path
+
+
+def test_the_data_set_of_a_recipe() -> None:
+    assert data_set_of(trained_on("cityscapes", "synthetic")) is DATA_SETS["cityscapes"]
+    assert data_set_of(trained_on("synthetic")) is DATA_SETS["camvid"]
+    with pytest.raises(TrainError, match="one data set with a folder, got camvid, vspw"):
+        data_set_of(trained_on("vspw", "camvid"))
+
+
+def test_labels_that_are_not_shipped_come_from_the_folder(vspw: Path) -> None:
+    with pytest.raises(TrainError, match="label set 'vspw124' is read from the data folder, got none"):
+        labels_of(trained_on("vspw"), None)
+    assert len(labels_of(TINY, None)) == 11
+
+
+def test_pictures_are_made_to_move_where_one_is_wanted(vspw: Path) -> None:
+    recipe = trained_on("vspw")
+    images, labels = PhaseClips(recipe, recipe.phases[0], vspw)[0]
+    assert images.shape == (1, 64, 80, 3) and set(np.unique(labels)) <= {SKY, 255}
+
+
+def test_clips_of_videos_are_real_and_share_one_view(vspw: Path) -> None:
+    recipe = trained_on("vspw", remembered=2)
+    for images, labels in (PhaseClips(recipe, recipe.phases[0], vspw)[index] for index in range(4)):
+        assert 2 <= len(images) <= 3 and labels.shape == (64, 80)
+        means = images.float().mean((1, 2, 3)).numpy()
+        assert (np.diff(means) > 2).all(), "frames are in order, each brighter than the one before"
+
+
+def test_counting_takes_pictures_from_everywhere() -> None:
+    assert list(spread(range(10), most=5)) == [0, 2, 4, 6, 8]  # type: ignore[arg-type]
+    assert list(spread(range(3), most=5)) == [0, 1, 2]  # type: ignore[arg-type]
