@@ -16,7 +16,7 @@ help: ## this text
 	$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
 	@touch $@
 
-.venv/test.done: .venv/run.done requirements-test.txt requirements-train.txt
+.venv/test.done: .venv/run.done requirements-test.txt requirements-train.txt requirements-report.txt
 	$(BIN)/pip install --quiet -r requirements-train.txt
 	$(BIN)/pip install --quiet -r requirements-test.txt
 	@touch $@
@@ -35,9 +35,14 @@ lint: .venv/test.done ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/test.done ## the figures of the README
-	$(BIN)/python bench/attention.py --threads 1 --json bench/results/attention_1_thread.json
+.venv/bench.done: .venv/test.done requirements-bench.txt
+	$(BIN)/pip install --quiet -r requirements-bench.txt
+	@touch $@
+
+bench: .venv/bench.done ## the figures of the README
+	$(BIN)/python bench/attention.py --threads 1 --plot docs/attention_cost.svg --json bench/results/attention_1_thread.json
 	$(BIN)/python bench/attention.py --threads 2 --json bench/results/attention_2_threads.json
+	$(BIN)/python bench/batch.py --json bench/results/batch.json
 	$(BIN)/python bench/stream.py --size 480x360 --json bench/results/stream_480x360.json
 	$(BIN)/python bench/stream.py --size 1024x512 --no-peers --json bench/results/stream_1024x512.json
 	@set -e; for setup in /opt/ros/*/setup.bash; do \

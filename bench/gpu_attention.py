@@ -27,12 +27,12 @@ from unittest import mock
 
 import numpy as np
 import torch
-from attention import SIZES as CPU_SIZES
-from attention import Size
+from attention_problem import SIZES as CPU_SIZES
+from attention_problem import Size
+from attention_torch_peers import flex, own_cells, sdpa_tiles, three_passes
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.nn import functional as F
 
 from vss_ros.attention import triton_launch
 from vss_ros.attention.ptx_loader import PtxAttention
@@ -44,7 +44,6 @@ from vss_ros.core.look import Border, Look
 Arrays = tuple[Tensor, Tensor, Tensor]
 Contender = Callable[[], Tensor]
 OURS = "vss_ros"
-TILE = 8  # cells; of FlexAttention's order of tokens and of the SDPA tiles
 CALLS = 10  # in a CUDA graph
 TOLERANCES = {torch.float16: 4e-3, torch.bfloat16: 3e-2, torch.float32: 1e-5}  # of the largest magnitude
 
@@ -78,12 +77,6 @@ class Row:
     useful_tflop_s: float
     times_ours: float
     max_error: float
-
-
-def own_cells(h: int, w: int, device: Any) -> Tensor:
-    """`(h, w, 2)` int32: row and column of each cell."""
-    axes = (torch.arange(n, dtype=torch.int32, device=device) for n in (h, w))
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
 
 
 def definition(
@@ -156,71 +149,6 @@ def check_modes(device: str) -> dict[str, float]:
                 if not errors[full] < tolerance:
                     sys.exit(f"wrong: {full} has a relative error of {errors[full]:.1e}, at most {tolerance} is right")
     return errors
-
-
-def flex(query: Tensor, keys: Tensor, values: Tensor, look: Look) -> Contender:
-    """FlexAttention compiled, tokens ordered by tiles of 8x8 cells, which leaves most blocks of its mask empty."""
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-
-    slots, h, w, heads, _ = keys.shape
-    cells, reach = h * w, look.windows[0] // 2
-    rows, columns = (own_cells(h, w, keys.device)[..., axis].reshape(-1) for axis in (0, 1))
-    order = torch.argsort((rows // TILE * w + columns // TILE) * TILE**2 + rows % TILE * TILE + columns % TILE)
-    rows, columns = rows[order], columns[order]
-
-    def near(_b: Tensor, _h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        return ((rows[q] - rows[k % cells]).abs() <= reach) & ((columns[q] - columns[k % cells]).abs() <= reach)
-
-    mask = create_block_mask(near, None, None, cells, slots * cells, device=keys.device.type)
-    q = query.reshape(1, cells, heads, -1)[:, order].transpose(1, 2).contiguous()
-    k, v = (x.reshape(slots, cells, heads, -1)[:, order].flatten(0, 1).transpose(0, 1)[None] for x in (keys, values))
-    k, v, back = k.contiguous(), v.contiguous(), torch.argsort(order)
-    call = torch.compile(flex_attention)
-    return lambda: call(q, k, v, block_mask=mask, scale=look.scale)[0].transpose(0, 1)[back].reshape(h, w, heads, -1)
-
-
-def sdpa_tiles(query: Tensor, keys: Tensor, values: Tensor, look: Look) -> Contender:
-    """Dense attention of 8x8 queries with their halo under a mask; the gathering of halos is part of the time."""
-    slots, h, w, heads, _ = keys.shape
-    reach, down, right = look.windows[0] // 2, -h % TILE, -w % TILE
-    halo, tall, wide = TILE + 2 * reach, (h + down) // TILE, (w + right) // TILE
-    at, near = torch.arange(TILE), torch.arange(halo)
-    axis = ((near - at[:, None] >= 0) & (near - at[:, None] <= 2 * reach)).to(query.device)
-    mask = (axis[:, None, :, None] & axis[None, :, None, :]).reshape(TILE**2, halo**2).repeat(1, slots)
-
-    def halos(x: Tensor) -> Tensor:
-        x = F.pad(x, (0, 0, 0, 0, reach, reach + right, reach, reach + down))
-        x = x.unfold(1, halo, TILE).unfold(2, halo, TILE)  # (slots, tall, wide, heads, d, halo, halo)
-        return x.permute(1, 2, 3, 0, 5, 6, 4).reshape(tall * wide, heads, slots * halo**2, -1)
-
-    def call() -> Tensor:
-        q = F.pad(query, (0, 0, 0, 0, 0, right, 0, down)).reshape(tall, TILE, wide, TILE, heads, -1)
-        q = q.permute(0, 2, 4, 1, 3, 5).reshape(tall * wide, heads, TILE**2, -1)
-        out = F.scaled_dot_product_attention(q, halos(keys), halos(values), mask, scale=look.scale)
-        out = out.reshape(tall, wide, heads, TILE, TILE, -1).permute(0, 3, 1, 4, 2, 5)
-        return out.reshape(tall * TILE, wide * TILE, heads, -1)[:h, :w]
-
-    return call
-
-
-def three_passes(query: Tensor, keys: Tensor, values: Tensor, look: Look) -> Contender:
-    """Correlation volume, softmax, weighted sum: each displacement of the picture written to memory and read again."""
-    slots, h, w, heads, _ = keys.shape
-    window, reach = look.windows[0], look.windows[0] // 2
-    shifts = list(itertools.product(range(window), repeat=2))
-
-    def call() -> Tensor:
-        k, v = (F.pad(x, (0, 0, 0, 0, reach, reach, reach, reach)) for x in (keys, values))
-        volume = query.new_empty(len(shifts), slots, h, w, heads)
-        for logits, (y, x) in zip(volume, shifts, strict=True):
-            torch.sum(query * k[:, y : y + h, x : x + w], -1, out=logits)
-        weights = torch.softmax((volume * look.scale).flatten(0, 1), 0).view_as(volume)
-        seen = torch.zeros(slots, h, w, heads, values.shape[-1], dtype=torch.float32, device=query.device)
-        for weight, (y, x) in zip(weights, shifts, strict=True):
-            seen += weight[..., None] * v[:, y : y + h, x : x + w]
-        return seen.sum(0)
-
-    return call
 
 
 def shipped_ptx(query: Tensor, keys: Tensor, values: Tensor, look: Look) -> Contender:
