@@ -76,7 +76,7 @@ def test_damaged_image_and_label_are_refused(tree):
     with pytest.raises(DataError, match="cannot be decoded"):
         CamVid(tree, "val").read("A_00030")
     (tree / "val" / "labels" / "A_00060.png").write_bytes(b"no png")
-    with pytest.raises(DataError, match="indexed PNG"):
+    with pytest.raises(DataError, match="PNG of labels"):
         CamVid(tree, "val").read("A_00060")
 
 

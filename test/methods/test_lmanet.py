@@ -90,7 +90,7 @@ def test_adds_the_papers_0_63_million_parameters() -> None:
 def test_adds_6_3_gmac_at_1024x512() -> None:
     import torch
 
-    from test.nets.test_erfnet import gmac
+    from test.nets.test_counts import gmac
 
     stages = stages_on_erfnet().eval().to("meta")
     encode = gmac(stages["encode"], torch.empty(1, 512, 1024, 3, dtype=torch.uint8, device="meta"))

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from test.nets.test_erfnet import gmac  # noqa: E402
+from test.nets.test_counts import gmac  # noqa: E402
 from vss_ros.core.errors import CardError  # noqa: E402
 from vss_ros.methods.lmanet.modules import FuseThroughBottleneck, build_stages  # noqa: E402
 from vss_ros.methods.lmanet.plan import LMANet  # noqa: E402

@@ -5,30 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from test.nets.test_erfnet import gmac  # noqa: E402
-from vss_ros.nets import NETS  # noqa: E402
 from vss_ros.nets.bisenet import BiSeNet18  # noqa: E402
 from vss_ros.nets.layers import tapped  # noqa: E402
-
-
-@pytest.mark.parametrize(
-    ("name", "classes", "size", "parameters", "macs"),
-    [
-        ("bisenet18", 19, (512, 1024), 13.3e6, 29.6),
-        ("bisenet34", 19, (512, 1024), 23.4e6, 48.9),
-        ("bisenet18", 12, (720, 960), 13.3e6, 39.1),
-        ("bisenet18", 19, (1024, 2048), 13.3e6, 118.3),
-    ],
-)
-def test_costs_what_the_published_network_does(
-    name: str, classes: int, size: tuple[int, int], parameters: float, macs: float
-) -> None:
-    with torch.device("meta"):
-        net = NETS[name](classes).eval()
-        counted = gmac(net, torch.empty(1, 3, *size))
-    assert counted == pytest.approx(macs, rel=2e-3)
-    halves = [*net.encoder.parameters(), *net.decoder.parameters()]
-    assert sum(p.numel() for p in halves) == pytest.approx(parameters, rel=5e-3)
 
 
 @pytest.mark.parametrize("size", [(64, 32), (8, 40)])

@@ -4,16 +4,9 @@
 import pytest
 
 torch = pytest.importorskip("torch")
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
+from test.nets.test_counts import gmac  # noqa: E402
 from vss_ros.nets.erfnet import ERFNet  # noqa: E402
-
-
-def gmac(module: torch.nn.Module, *inputs: torch.Tensor) -> float:
-    """Multiply-adds of a forward pass in 1e9."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(*inputs)
-    return counter.get_total_flops() / 2e9
 
 
 def test_has_the_papers_parameters() -> None:

@@ -12,12 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-
 from vss_ros.core.errors import DataError
 from vss_ros.core.frame import UNLABELLED, Frame, UInt8Array
+from vss_ros.data.labelled import Shot, read_indices, read_pair
 from vss_ros.data.labels import LabelSet, load_labels
 
 _VOID = 11
@@ -62,11 +59,8 @@ class CamVid:
 
     def read(self, name: str) -> tuple[UInt8Array, UInt8Array]:
         """The same by name, such as `0016E5_07959`."""
-        image = _read_image(self.root / self.split / "images" / f"{name}.jpg")
-        labels = _read_labels(self._label_path(name))
-        if image.shape[:2] != labels.shape:
-            raise DataError(f"{name} wants labels of the image's size {image.shape[:2]}, got {labels.shape}")
-        return image, labels
+        image = self.root / self.split / "images" / f"{name}.jpg"
+        return read_pair(Shot(image, self._label_path(name), 0), _read_labels)
 
     def _label_path(self, name: str) -> Path:
         return self.root / self.split / "labels" / f"{name}.png"
@@ -117,25 +111,10 @@ class CamVidVideo:
         return (self[index] for index in range(len(self)))
 
 
-def _read_image(path: Path) -> UInt8Array:
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise DataError(f"{path} was wanted as a JPEG image and cannot be decoded; copy the file again")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-
-
 def _read_labels(path: Path) -> UInt8Array:
-    # Pillow, because OpenCV would turn the palette's indices into colours.
-    try:
-        with Image.open(path) as picture:
-            labels = np.array(picture)
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"{path} was wanted as an indexed PNG: {error}; copy the file again") from error
-    if labels.ndim != 2 or labels.dtype != np.uint8 or int(labels.max()) > _VOID:
-        raise DataError(
-            f"{path} wants indices 0..{_VOID} (H, W) uint8, got {labels.shape} {labels.dtype} "
-            f"up to {labels.max()}; use SegNet's 11-class labels"
-        )
+    labels = read_indices(path)
+    if int(labels.max()) > _VOID:
+        raise DataError(f"{path} wants indices 0..{_VOID}, got up to {labels.max()}; use SegNet's 11-class labels")
     labels[labels == _VOID] = UNLABELLED
     return labels
 

@@ -14,6 +14,7 @@ from vss_ros.core.method import TemporalMethod
 from vss_ros.core.prepare import Size
 
 _RUNNING = {"BatchNormalization": (3, 4)}  # inputs that are statistics, not parameters
+_LEARNING = ("Concat", "PRelu", *_RUNNING)  # beside convolutions: operators whose weights are parameters
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ def stage_cost(path: Any, shapes: dict[str, tuple[int, ...]]) -> Cost:
     known |= {weight.name: tuple(weight.dims) for weight in graph.initializer}
     statistics = {node.input[at] for node in graph.node for at in _RUNNING.get(node.op_type, ())}
     floats = [w for w in graph.initializer if w.data_type == onnx.TensorProto.FLOAT and w.name not in statistics]
-    used = {name for node in graph.node if "Conv" in node.op_type or node.op_type == "Concat" for name in node.input}
-    used |= {name for node in graph.node if node.op_type in _RUNNING for name in node.input}
+    used = {name for node in graph.node if "Conv" in node.op_type or node.op_type in _LEARNING for name in node.input}
     return Cost(
         parameters=sum(prod(weight.dims) for weight in floats if weight.name in used),
         macs=sum(_macs(node, known) for node in graph.node),
