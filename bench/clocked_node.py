@@ -68,8 +68,8 @@ def _zeros(size: tuple[int, int]) -> UInt8Array:
     return np.zeros(size, np.uint8)
 
 
-def idle_model(work_ms: float, settings: Settings) -> Model:
-    """A model with a shipped one's card and no network behind it."""
+def idle_model(work_ms: float, settings: Settings, *, alive: bool) -> Model:
+    """A model with a shipped one's card and no network behind it, in the place of `assemble.load_model`."""
     card = load_card(settings.model.name)
     return Model(card, Single(), Idle(work_ms), stream_options(card, settings), resize)
 

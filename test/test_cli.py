@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,21 @@ def test_export_again_keeps_every_weight_and_writes_one_file(lmanet_folder: Path
     assert [d.dim_value for d in image.type.tensor_type.shape.dim] == [32, 48, 3]
     before, after = read_weights(load_card(lmanet_folder)), read_weights(load_card(tmp_path / "again"))
     assert before.keys() == after.keys() and all(before[name].equal(after[name]) for name in before)
+    assert load_card(tmp_path / "again").golden_path().is_file()
+
+
+def test_golden_frames_are_written_into_the_models_own_folder(single_folder: Path, tmp_path: Path) -> None:
+    from vss_ros.assemble import load_card
+
+    folder = tmp_path / "copy"
+    shutil.copytree(single_folder, folder)
+    (folder / "golden.jpg").unlink(missing_ok=True)
+    before = load_card(single_folder)
+    done = vss("export", folder, "--golden")
+    assert done.returncode == 0 and "golden frames written to" in done.stdout
+    card = load_card(folder)
+    assert card.golden_path() == folder / "golden.jpg" and card.golden is not None and card.golden.frames == 3
+    assert (card.stages, card.training, card.labels) == (before.stages, before.training, before.labels)
 
 
 def test_doctor_and_models_answer(tmp_path: Path) -> None:
@@ -152,7 +168,7 @@ def test_planner_config_is_shown_or_written_once(single_folder: Path, tmp_path: 
         (("node", "--transport", "tcp"), "transport wants one of auto, rclpy, dds, got 'tcp'"),
         (
             ("export", "lmanet_erfnet_camvid"),
-            "export wants --out FOLDER, --single-graph FILE.onnx or both, got neither",
+            "export wants --out FOLDER, --single-graph FILE.onnx or --golden, got none",
         ),
         (("export", "x", "--out", "x", "--size", "96x64"), "--size 96x64 wants --single-graph FILE.onnx"),
         (("export", "x", "--single-graph", "x.onnx", "--size", "96"), "--size wants model or WIDTHxHEIGHT"),

@@ -20,9 +20,10 @@ from vss_ros.core.card import ModelCard
 from vss_ros.core.config import Settings, parse_size
 from vss_ros.core.errors import BackendError, CardError, ConfigError
 from vss_ros.core.method import Runtime, TemporalMethod
-from vss_ros.core.prepare import Resize
+from vss_ros.core.prepare import Resize, Size
 from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
 from vss_ros.core.share import share_folder
+from vss_ros.runtimes.preparing import Awaited, Engines, Observe, Prepare, Prepared, Preparing
 
 if TYPE_CHECKING:
     from vss_ros.runtimes.tensorrt.runtime import TensorRTRuntime
@@ -39,10 +40,23 @@ class Model:
     runtime: Runtime
     options: StreamOptions
     resize: Resize
+    engines: Engines | None = None  # what gives the runtime of each size of picture; None = `runtime` takes all sizes
+
+    @property
+    def backend(self) -> str:
+        """Name of the runtime that was asked for."""
+        return self.runtime.name if self.engines is None else self.engines.name
 
     def stream(self) -> StreamSegmenter:
         """A segmenter with an empty memory of its own."""
-        return StreamSegmenter(self.plan, self.card.host, self.runtime, self.options, resize=self.resize)
+        runtime_at = None if self.engines is None else self.engines.at
+        return StreamSegmenter(
+            self.plan, self.card.host, self.runtime, self.options, resize=self.resize, runtime_at=runtime_at
+        )
+
+    def engine_states(self) -> dict[str, str]:
+        """How far the engines of each size are, for people; empty where there are none."""
+        return {} if self.engines is None else self.engines.states()
 
     def tuned(self, settings: Settings) -> Model:
         """The same model and runtime with the live ones of other settings.
@@ -144,8 +158,13 @@ def _with_memory(plan: TemporalMethod, settings: Settings) -> TemporalMethod:
     return replace(plan, **changes) if changes else plan  # type: ignore[type-var]
 
 
-def load_model(settings: Settings) -> Model:
+def load_model(settings: Settings, *, alive: bool = False) -> Model:
     """Card, plan, runtime and options of the model that `settings` names.
+
+    Args:
+        settings: what to load.
+        alive: for a node, which must not stand still: while TensorRT's engines are built and checked in another thread,
+            labels come from ONNX Runtime. Without it a stream waits, so that its labels come from one backend.
 
     Raises:
         CardError: the model folder cannot be used.
@@ -153,6 +172,8 @@ def load_model(settings: Settings) -> Model:
     """
     card = load_card(settings.model.name)
     plan = _with_memory(plan_for(card.method, card.options), settings)
+    if settings.runtime.backend == "tensorrt":
+        return _tensorrt_model(card, plan, settings, alive)
     return Model(card, plan, _runtime(card, plan, settings), stream_options(card, settings), _resizer())
 
 
@@ -174,18 +195,52 @@ def stream_options(card: ModelCard, settings: Settings) -> StreamOptions:
 
 
 def _runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) -> Runtime:
-    backend = settings.runtime.backend
-    if backend == "torch":
+    if settings.runtime.backend == "torch":
         return _torch_runtime(card, plan, settings)
-    if backend == "tensorrt":
-        runtime = tensorrt_runtime(card, plan, settings)
-        size = stream_options(card, settings).input_size
-        if size is not None:  # else it is the camera's, and the engines are built at its first picture
-            runtime.prepare(size)
-        return runtime
+    return _onnx_runtime(card, plan, settings.runtime.threads)
+
+
+def _onnx_runtime(card: ModelCard, plan: TemporalMethod, threads: int) -> Runtime:
     from vss_ros.runtimes.onnx import OnnxRuntime
 
-    return OnnxRuntime(card, plan.stages(card.host), threads=settings.runtime.threads)
+    return OnnxRuntime(card, plan.stages(card.host), threads=threads)
+
+
+def _tensorrt_model(card: ModelCard, plan: TemporalMethod, settings: Settings, alive: bool) -> Model:
+    options, prepare = stream_options(card, settings), engine_preparation(card, plan, settings)
+    runtime: Runtime = tensorrt_runtime(card, plan, settings)  # what is missing shows itself now, not at a frame
+    engines: Engines = Awaited(prepare, runtime.name)
+    if alive:
+        runtime = _onnx_runtime(card, plan, settings.runtime.threads)
+        engines = Preparing(runtime, prepare, engines.name)
+    if options.input_size is not None:  # else it is the camera's, and known at its first picture
+        engines.at(options.input_size)
+    return Model(card, plan, runtime, options, _resizer(), engines)
+
+
+def engine_preparation(card: ModelCard, plan: TemporalMethod, settings: Settings) -> Prepare:
+    """Builds TensorRT's engines for a size of picture and checks them against ONNX Runtime on the golden frames.
+
+    What disagrees in fp16 is built in fp32.
+
+    Raises:
+        CardError: the golden frames are missing or damaged.
+    """
+    from vss_ros.runtimes.golden import GoldenCheck
+    from vss_ros.runtimes.tensorrt.checked import checked_engines
+
+    def make(precision: str) -> TensorRTRuntime:
+        return tensorrt_runtime(card, plan, settings.with_values({"runtime.precision": precision}))
+
+    def reference() -> Runtime:
+        return _onnx_runtime(card, plan, 1)  # one thread: in a node the others are for the labels that go out meanwhile
+
+    def prepare(size: Size, observe: Observe) -> Prepared:
+        return checked_engines(card, make, precisions, check, size, observe)
+
+    precisions = list(dict.fromkeys((settings.runtime.precision, "fp32")))
+    check = GoldenCheck(card, plan, reference, _resizer()) if card.golden is not None else None
+    return prepare
 
 
 def tensorrt_runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) -> TensorRTRuntime:

@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from vss_ros.attention import training  # noqa: E402
 from vss_ros.attention.reference import local_attention  # noqa: E402
 from vss_ros.attention.training import local_attention_dense  # noqa: E402
 from vss_ros.core.errors import AttentionError  # noqa: E402
@@ -152,3 +153,30 @@ def test_refuses_what_it_does_not_define() -> None:
         local_attention_dense(query, keys, values, Look(3), centres=torch.zeros(1, 3, 4, 2))
     with pytest.raises(AttentionError, match=r"sink wants a number, \(1,\) or \(1, 1\), got \(2,\)"):
         local_attention_dense(query, keys, values, Look(3), sink=torch.zeros(2))
+
+
+@pytest.mark.parametrize("border", list(Border))
+def test_a_list_of_different_cells_is_read_as_about_any_centres(
+    border: Border, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    numbers = torch.stack([torch.randperm(90)[:40] for _ in range(2)])
+    cells = torch.stack([numbers // 10, numbers % 10], dim=2)
+    shapes = (2, 40, 2, 3), (3, 2, 9, 10, 2, 3), (3, 2, 9, 10, 2, 4)
+    arrays = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    look, more = Look((3, 7, 5), border, 0.7), {"sink": 0.3, "valid": np.array([True, False, True])}
+
+    def read() -> list[Any]:
+        seen = local_attention_dense(*arrays, look, centres=cells, **more)
+        return [seen, *torch.autograd.grad(seen.square().sum(), arrays)]
+
+    tiled = read()
+    monkeypatch.setattr(training, "_are_cells", lambda *x: False)
+    for got, wanted in zip(tiled, read(), strict=True):
+        assert (got - wanted).abs().max() < 1e-12
+
+
+def test_a_cell_listed_twice_or_outside_is_not_a_place_for_a_query() -> None:
+    query, keys = torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 3, 4, 1, 1)
+    for cells, wanted in (([[0, 0], [2, 3]], True), ([[1, 1], [1, 1]], False), ([[0, 0], [0, 4]], False)):
+        assert training._are_cells(query, keys, torch.tensor([cells])) == wanted

@@ -71,3 +71,19 @@ def test_refuses_a_missing_file_and_stage(tmp_path: Path) -> None:
 def test_refuses_a_bad_card(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(CardError, match=message):
         card(tmp_path, **changes)
+
+
+GOLDEN = {"file": "golden.jpg", "frames": 3, "labels_differ_max": 0.005, "confidence_differ_max": 0.01}
+
+
+def test_golden_frames_are_checked_like_a_stage(tmp_path: Path) -> None:
+    (tmp_path / "golden.jpg").write_bytes(STAGE)
+    read = card(tmp_path, golden={**GOLDEN, "sha256": hashlib.sha256(STAGE).hexdigest()})
+    assert read.golden_path() == tmp_path / "golden.jpg"
+    (tmp_path / "golden.jpg").write_bytes(STAGE[:-1])
+    with pytest.raises(CardError, match="the file is damaged or was exchanged"):
+        read.golden_path()
+    with pytest.raises(CardError, match="model 'tiny' wants golden frames, its card has none"):
+        card(tmp_path).golden_path()
+    with pytest.raises(CardError, match="is not a model card: TypeError"):
+        card(tmp_path, golden=GOLDEN)

@@ -78,3 +78,19 @@ def test_refuses_other_names_and_shapes() -> None:
         bank(2).push(value=key(1))
     with pytest.raises(StageError, match=r"wants key \(2, 3, 2\), got \(2, 2, 2\)"):
         bank(2).push(key=key(1)[:, :2])
+
+
+def test_moves_what_is_remembered_and_nothing_else() -> None:
+    memory = bank(3)
+    memory.read()["key"][:] = np.inf  # as memory that was never written may be
+    for value in (1, 2):
+        memory.push(key=key(value))
+    held = memory.on_host(lambda array: array)
+    assert held["key"][:, 0, 0, 0].tolist() == [1, 2, 0] and held["key"].dtype == np.float32
+    other = memory.moved(held, lambda array: array.astype(np.float16))
+    other.push(key=key(3).astype(np.float16))
+    view = other.read()
+    assert view["key"].dtype == np.float16 and view["key"][:, 0, 0, 0].tolist() == [1, 2, 3]
+    assert view.age.tolist() == [3, 2, 1] and memory.read().age.tolist() == [2, 1, 0] and len(memory.read()) == 2
+    back = other.moved(other.on_host(lambda array: array), lambda array: array).read()
+    assert back["key"].dtype == np.float32 and back["key"][:, 0, 0, 0].tolist() == [1, 2, 3]

@@ -14,6 +14,13 @@ def test_shapes_follow_the_picture() -> None:
     assert SPEC.inputs[0].at(360, 480) == (45, 60, 1, 16)
 
 
+def test_a_list_holds_a_share_of_the_cells_rounded_down() -> None:
+    spec = TensorSpec("positions", "int32", ("50% of H/8*W/8", 2))
+    assert spec.at(360, 480) == (45 * 60 // 2, 2) and spec.at(24, 40) == (7, 2)
+    assert TensorSpec("query", "float32", ("29% of H*W", 8)).at(10, 10) == (29, 8)
+    assert spec.is_list and not SPEC.inputs[0].is_list
+
+
 def test_takes_what_it_specifies() -> None:
     SPEC.check_inputs({"seen": np.zeros((7, 9, 1, 16), np.float32)})
 

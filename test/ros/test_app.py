@@ -30,6 +30,8 @@ PATIENCE_S = 20.0
 class FakeStream:
     """Answers at once, or waits in `hold`; raises what the picture's first red value asks for."""
 
+    backend = "fake"
+
     def __init__(self, model: FakeModel) -> None:
         self.options, self.resets, self.memory_bytes = OPTIONS, Counter[str](), 1000
         self._model, self._pending = model, None
@@ -332,6 +334,7 @@ def test_the_report_adds_up(bench):
     b.offer_and_wait(*[picture(stamp_ns=time.time_ns()) for _ in range(5)], picture(encoding="odd"))
     (report,) = b.app.report()
     assert (report.received, report.published, report.remembered, report.memory_bytes) == (6, 5, 3, 1000)
+    assert report.backend == "fake"
     assert report.fps > 0
     for part in ("wait", "convert", "segment", "publish", "total", "age"):
         assert report.parts_ms[f"{part}_p50_ms"] <= report.parts_ms[f"{part}_p99_ms"]

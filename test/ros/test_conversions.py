@@ -114,6 +114,7 @@ def test_diagnostics_hold_every_figure_as_text(types):
         hardware_id="lmanet on onnx",
         stamp_ns=STAMP_NS,
         limits=LIMITS,
+        engines={},
         images=types.images,
         types=types.diagnostics,
     )
@@ -124,6 +125,27 @@ def test_diagnostics_hold_every_figure_as_text(types):
     assert wanted.items() <= values.items()
 
 
+def test_diagnostics_say_what_runs_and_how_far_engines_are(types):
+    statistics = StreamStatistics(received=2)
+    for now_s in (1.0, 2.0):
+        statistics.publish({"total": 20.0}, 2, now_s)
+    building = {"tensorrt 640x360": "in work: engine of fuse (2 of 3), 12 s so far, about 18 s left"}
+    (status,) = diagnostics(
+        [statistics.report("front", {}, 0, 2.0, "onnx")],
+        node="/n",
+        state="active",
+        hardware_id="lmanet on tensorrt",
+        stamp_ns=0,
+        limits=LIMITS,
+        engines=building,
+        images=types.images,
+        types=types.diagnostics,
+    ).status
+    values = {entry.key: entry.value for entry in status.values}
+    assert values["backend"] == "onnx" and building.items() <= values.items()
+    assert status.message == "1.0 labels/s on onnx" and status.level in (0, b"\0")
+
+
 def test_before_configure_the_node_reports_its_state(types):
     message = diagnostics(
         [],
@@ -132,6 +154,7 @@ def test_before_configure_the_node_reports_its_state(types):
         hardware_id="",
         stamp_ns=0,
         limits=LIMITS,
+        engines={},
         images=types.images,
         types=types.diagnostics,
     )

@@ -82,7 +82,8 @@ def test_another_recipe_does_not_resume(tmp_path: Path) -> None:
 def test_publishes_a_folder_that_loads(tmp_path: Path) -> None:
     from vss_ros.assemble import load_card, load_model, load_settings
     from vss_ros.core.frame import Frame
-    from vss_ros.runtimes.export import write_results
+    from vss_ros.runtimes.export import write_entries
+    from vss_ros.runtimes.golden import golden_images
 
     training = prepare_training(RECIPE, tmp_path / "run", None)
     stages = training.run(None, minutes=0)
@@ -91,8 +92,9 @@ def test_publishes_a_folder_that_loads(tmp_path: Path) -> None:
     model = load_model(load_settings(values={"model.name": str(card.folder)}))
     assert model.stream()(Frame(0, np.zeros((64, 80, 3), np.uint8))).labels.shape == (64, 80)
     before = {path.name: path.read_bytes() for path in card.folder.glob("*.onnx")}
-    measured = write_results(card, {"val": {"miou": 0.5}})
+    measured = write_entries(card, results={"val": {"miou": 0.5}})
     assert load_card(card.folder) == measured and measured.results == {"val": {"miou": 0.5}}
+    assert len(golden_images(measured)) == 3, "for the check of engines"
     assert {path.name: path.read_bytes() for path in card.folder.glob("*.onnx")} == before
 
 

@@ -37,9 +37,10 @@ def local_attention_dense(
 ) -> Tensor:
     """Local attention of a batch with gradients (Paul et al., IROS 2021, eq. 5 and 6).
 
-    With centres what the windows hold is copied, of 256 queries at a time and again in the backward pass: a few times
-    `B * 256 * positions * heads * (dk + dv) * 4` bytes. A 7x7 window of 64 + 64 channels makes that 6 MB per picture
-    of the batch, 4 slots of 21x21 with 16 + 64 channels 145 MB.
+    With centres, unless they are a list of different cells of the picture, what the windows hold is copied, of 256
+    queries at a time and again in the backward pass: a few times `B * 256 * positions * heads * (dk + dv) * 4` bytes.
+    A 7x7 window of 64 + 64 channels makes that 6 MB per picture of the batch, 4 slots of 21x21 with 16 + 64 channels
+    145 MB.
 
     Args:
         query: `(B, h, w, heads, dk)` float; with centres any grid of queries, or a list `(B, N, heads, dk)`.
@@ -76,6 +77,8 @@ def local_attention_dense(
         if centres is None:
             return _again_for_gradients(attend_tiles, query, keys, values, look, sinks=sinks).to(dtype)
         cells = torch.as_tensor(centres, device=query.device)
+        if _are_cells(query, keys, cells):
+            return _attend_cells(query, keys, values, sinks, look, cells).to(dtype)
         return _attend_centres(query, keys, values, sinks, look, cells).to(dtype)
 
 
@@ -84,6 +87,25 @@ def _again_for_gradients(form: Callable[..., Tensor], *arguments: Any, **more: A
     if not torch.is_grad_enabled():
         return form(*arguments, **more)
     return checkpoint(form, *arguments, use_reentrant=False, **more)
+
+
+def _are_cells(query: Tensor, keys: Tensor, cells: Tensor) -> bool:
+    """Is it a list of cells of the picture, none of them twice."""
+    if query.ndim != 4 or cells.shape != (*query.shape[:2], 2) or cells.is_floating_point():
+        return False
+    size = cells.new_tensor(keys.shape[2:4])
+    numbers = (cells[..., 0] * size[1] + cells[..., 1]).sort(dim=1).values
+    return bool(((cells >= 0) & (cells < size)).all() & (numbers[:, 1:] > numbers[:, :-1]).all())
+
+
+def _attend_cells(
+    query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor | None, look: Look, cells: Tensor
+) -> Tensor:
+    """The queries in their places, and none elsewhere: tiles read in vain there, but copy nothing."""
+    height, width = keys.shape[2:4]
+    at = torch.arange(len(query), device=query.device).unsqueeze(1), *cells.long().unbind(dim=2)
+    picture = query.new_zeros(len(query), height, width, *query.shape[2:]).index_put(at, query)
+    return _again_for_gradients(attend_tiles, picture, keys, values, look, sinks=sinks)[at]
 
 
 def _attend_centres(

@@ -61,11 +61,12 @@ def build_engines(
 ) -> None:
     """Build a model's engines for this machine's GPU before the node needs them; may take minutes.
 
-    The node builds what it does not find. Give the settings file that the node gets: its build options count.
+    They are checked on the model's golden frames, as in the node, which builds what it does not find. Give the settings
+    file that the node gets: its build options count.
 
     Example: `vss engines build lmanet_erfnet_camvid --camera 1280x720`
     """
-    from vss_ros.assemble import load_card, load_settings, plan_for, stream_options, tensorrt_runtime
+    from vss_ros.assemble import engine_preparation, load_card, load_settings, plan_for, stream_options
 
     card = load_card(model)
     chosen = load_settings(settings, {"model.name": model, "runtime.precision": precision})
@@ -74,11 +75,12 @@ def build_engines(
     if camera:
         picture = stream_options(card, chosen).input_size or like(picture, card.input_size, card.host.stride)
     logging.getLogger("vss_ros.runtimes.tensorrt").setLevel(logging.INFO)
-    runtime = tensorrt_runtime(card, plan_for(card.method, card.options), chosen)
+    prepare = engine_preparation(card, plan_for(card.method, card.options), chosen)
     started = perf_counter()
-    runtime.prepare(picture)
+    prepared = prepare(picture, lambda step: out.print(f"{step.what} ({step.number} of {step.of})"))
     seconds = perf_counter() - started
-    out.print(f"{card.name}: engines for {picture[1]}x{picture[0]} px in {precision} are ready after {seconds:.0f} s")
+    where = f"{card.name}: engines for {picture[1]}x{picture[0]} px"
+    out.print(f"{where} are ready after {seconds:.0f} s: {prepared.says}", soft_wrap=True)
 
 
 @engines.command("clear")

@@ -92,18 +92,29 @@ def export(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="A state dict (.pt) instead of the folder's.")
     ] = None,
+    golden: Annotated[
+        bool, typer.Option("--golden", help="Write golden frames into the model's own folder; its stages stay.")
+    ] = False,
 ) -> None:
     """Write a model's stages, or its whole step as one file, to ONNX and compare them with torch; needs torch.
 
+    Stages come with golden frames, on which engines are checked before they are used.
+
     Example: `vss export lmanet_erfnet_camvid --out runs/exported --single-graph runs/lmanet.onnx --size 480x360`
     """
-    if folder is None and graph is None:
-        raise ConfigError("export wants --out FOLDER, --single-graph FILE.onnx or both, got neither; say what to write")
+    if folder is None and graph is None and not golden:
+        raise ConfigError(
+            "export wants --out FOLDER, --single-graph FILE.onnx or --golden, got none; say what to write"
+        )
     if size is not None and graph is None:
         raise ConfigError(f"--size {size} wants --single-graph FILE.onnx; the stages of a model folder take any size")
     picture = None if size is None else parse_size(size, "--size", ("model",))
-    from vss_ros.train.publish import export_again, export_as_single_graph
+    from vss_ros.assemble import load_card
+    from vss_ros.train.publish import export_again, export_as_single_graph, write_golden
 
+    if golden:
+        path = write_golden(load_card(model)).golden_path()
+        out.print(f"{model}: golden frames written to {path}", soft_wrap=True)
     if folder is not None:
         card = export_again(model, folder, weights)
         out.print(f"{card.name}: {', '.join(card.stages)} written to {folder}, equal to torch within rounding")

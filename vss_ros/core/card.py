@@ -29,6 +29,25 @@ class StageFile:
 
 
 @dataclass(frozen=True)
+class GoldenFile:
+    """Pictures on which a backend must agree with the reference before it is used.
+
+    Attributes:
+        file: a picture in the model folder, with consecutive frames one below the other.
+        sha256: of its bytes.
+        frames: how many there are.
+        labels_differ_max: largest share of pixels that may get another label, 0..1.
+        confidence_differ_max: largest mean difference of the confidence, 0..1.
+    """
+
+    file: str
+    sha256: str
+    frames: int
+    labels_differ_max: float
+    confidence_differ_max: float
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """`models/<name>/card.yaml`.
 
@@ -47,6 +66,7 @@ class ModelCard:
         stages: files by stage name.
         training: data with their terms, recipe, seed, hardware, time.
         results: measured figures with the command that prints them.
+        golden: pictures to check a backend on, or None.
         licence: of the weights.
         folder: where the card was read.
     """
@@ -66,6 +86,7 @@ class ModelCard:
     temperature: float = 1.0
     training: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
+    golden: GoldenFile | None = None
     folder: Path = Path()
 
     @property
@@ -85,11 +106,23 @@ class ModelCard:
             raise CardError(
                 f"model '{self.name}' wants a stage '{stage}', its card lists {', '.join(self.stages)}; export it again"
             )
-        path = self.folder / self.stages[stage].file
+        return self._intact(self.stages[stage].file, self.stages[stage].sha256)
+
+    def golden_path(self) -> Path:
+        """The file of the golden frames, its bytes checked against the card.
+
+        Raises:
+            CardError: the card names none, or the file is missing or changed.
+        """
+        if self.golden is None:
+            raise CardError(f"model '{self.name}' wants golden frames, its card has none; run vss export with --golden")
+        return self._intact(self.golden.file, self.golden.sha256)
+
+    def _intact(self, file: str, wanted: str) -> Path:
+        path = self.folder / file
         if not path.is_file():
             raise CardError(f"model '{self.name}' wants {path}, the file is missing; copy the whole model folder")
         found = hashlib.sha256(path.read_bytes()).hexdigest()
-        wanted = self.stages[stage].sha256
         if found != wanted:
             raise CardError(
                 f"{path} wants sha256 {wanted[:12]}..., got {found[:12]}...: the file is damaged or was exchanged; "
@@ -120,6 +153,7 @@ class ModelCard:
                 "mean": tuple(float(x) for x in values["mean"]),
                 "std": tuple(float(x) for x in values["std"]),
                 "stages": {name: StageFile(**entry) for name, entry in values["stages"].items()},
+                "golden": GoldenFile(**values["golden"]) if values.get("golden") else None,
             }
             card = cls(**built, folder=folder)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:

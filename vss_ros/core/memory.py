@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from vss_ros.core.stage import TensorSpec
 
 Array = Any  # numpy, torch or a device array: whatever the runtime computes on
 Empty = Callable[[tuple[int, ...], str], Array]  # (shape, dtype name) -> uninitialised array of the runtime
+Download = Callable[[Array], npt.NDArray[Any]]  # a runtime's array to the host
+Upload = Callable[[npt.NDArray[Any]], Array]  # the host's array to a runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +116,18 @@ class MemoryBank:
         """Forget everything; the allocation stays."""
         self._written_at[:] = 0
         self._pushes = 0
+
+    def on_host(self, download: Download) -> dict[str, npt.NDArray[Any]]:
+        """A copy of what is remembered: `(slots, ...)` arrays by name, in the spec's dtypes, zero where nothing is."""
+        empty = self._written_at == 0
+        held = {t.name: np.array(download(self._tensors[t.name])) for t in self.spec.tensors}
+        for array in held.values():
+            array[empty] = 0  # what was never written may be anything, which other dtypes may not hold
+        return {t.name: held[t.name].astype(t.dtype, copy=False) for t in self.spec.tensors}
+
+    def moved(self, held: Mapping[str, npt.NDArray[Any]], upload: Upload) -> MemoryBank:
+        """This bank on another runtime, with the tensors that `on_host` gave; this one stays as it is."""
+        other = copy.copy(self)
+        other._tensors = {name: upload(array) for name, array in held.items()}
+        other._written_at = self._written_at.copy()
+        return other

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -20,6 +21,8 @@ from vss_ros.core.prepare import Resize, Size, like, nearest, needs_resizing
 from vss_ros.core.scene import Scene
 
 log = logging.getLogger(__name__)
+
+RuntimeAt = Callable[[Size], Runtime]  # `(height, width)` px of the network's picture -> what is to run it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class StreamSegmenter:
         runtime: runs the stages; may be shared by many segmenters, the memory is this one's own.
         options: sizes, reset rule and confidence threshold.
         resize: makes pictures fit the model; without one only pictures of the right size are taken.
+        runtime_at: asked before each frame, so that another runtime of the same stages can take over between two
+            frames; what is remembered goes along. None stays with `runtime`.
     """
 
     def __init__(
@@ -62,10 +67,12 @@ class StreamSegmenter:
         options: StreamOptions,
         *,
         resize: Resize = needs_resizing,
+        runtime_at: RuntimeAt | None = None,
     ) -> None:
         self.options = options
         self.resets: Counter[str] = Counter()
         self._plan, self._host, self._runtime, self._resize = plan, host, runtime, resize
+        self._runtime_at = runtime_at
         self._memory: dict[str, MemoryBank] = {}
         self._input: Size | None = None
         self._last: Frame | None = None
@@ -76,6 +83,11 @@ class StreamSegmenter:
     def memory_bytes(self) -> int:
         """Bytes held by this stream's memory."""
         return sum(bank.bytes for bank in self._memory.values())
+
+    @property
+    def backend(self) -> str:
+        """Name of the runtime that the newest frame ran on."""
+        return self._runtime.name
 
     def reset(self, reason: str = "request") -> None:
         """Forget the past before the next frame; `reason` is counted and reported with that frame."""
@@ -100,6 +112,8 @@ class StreamSegmenter:
         size = self.options.input_size or like(frame.size, self.options.model_size, self._host.stride)
         image = np.ascontiguousarray(self._resize(frame.image, size))
         scene = Scene.of(image) if self.options.scene_cut > 0 else None
+        if self._runtime_at is not None:
+            self._move_to(self._runtime_at(size), size)
         reset = self._forget_if_needed(frame, size, scene)
         remembered = sum(len(bank.read()) for bank in self._memory.values())
         prepared = perf_counter()
@@ -130,6 +144,21 @@ class StreamSegmenter:
             remembered=remembered,
             reset=reset,
         )
+
+    def _move_to(self, runtime: Runtime, size: Size) -> None:
+        """Run on `runtime` from this frame on, and take the memory along; on an error of `runtime` nothing changes."""
+        if runtime is self._runtime:
+            return
+        if size == self._input:  # else the memory is allocated anew for this frame
+            try:
+                held = {name: bank.on_host(self._runtime.download) for name, bank in self._memory.items()}
+            except Exception as error:
+                log.warning("what was remembered is lost with the backend '%s': %s", self._runtime.name, error)
+                self._input = None
+                self.reset("backend failed")
+            else:
+                self._memory = {name: bank.moved(held[name], runtime.upload) for name, bank in self._memory.items()}
+        self._runtime = runtime
 
     def _forget_if_needed(self, frame: Frame, size: Size, scene: Scene | None) -> str | None:
         """Clear or allocate the memory; the reason why it was cleared, or None (also for a stream's first frame)."""

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from vss_ros.core.errors import StageError
 
-Dim = int | str  # a number of entries, or "H", "W", "H/8", "W/8": the picture's size over a stride
+# a number of entries; or "H", "W", "H/8", "W/8": the picture's size over a stride; or, of a list of some of its cells,
+# "50% of H/8*W/8", rounded down
+Dim = int | str
 
 
 def resolve(dim: Dim, height: int, width: int) -> int:
     """The number of entries that `dim` stands for when the picture is `height` x `width` px."""
     if isinstance(dim, int):
         return dim
+    percent, _, cells = dim.rpartition("% of ")
+    if percent:
+        return int(percent) * prod(resolve(side, height, width) for side in cells.split("*")) // 100
     axis, _, stride = dim.partition("/")
     whole = {"H": height, "W": width}[axis]
     return whole // int(stride or 1)
@@ -25,7 +31,7 @@ def resolve(dim: Dim, height: int, width: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, dtype and shape of a tensor between stages; shape entries may be "H/8"."""
+    """Name, dtype and shape of a tensor between stages; shape entries may be "H/8" or "50% of H/8*W/8"."""
 
     name: str
     dtype: str
@@ -34,6 +40,11 @@ class TensorSpec:
     def at(self, height: int, width: int) -> tuple[int, ...]:
         """The shape for a picture of `height` x `width` px."""
         return tuple(resolve(dim, height, width) for dim in self.shape)
+
+    @property
+    def is_list(self) -> bool:
+        """Is it of some of the picture's cells only, as "50% of H/8*W/8" says."""
+        return any(isinstance(dim, str) and "%" in dim for dim in self.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,9 @@ class Stream(Protocol):
     @property
     def memory_bytes(self) -> int: ...
 
+    @property
+    def backend(self) -> str: ...
+
     def reset(self, reason: str = ...) -> None: ...
 
     def adopt(self, plan: Any) -> None: ...
@@ -189,7 +192,9 @@ class SegmentApp:
         now_s = time.monotonic()
         with self._changed:
             return tuple(
-                entry.statistics.report(entry.name, entry.stream.resets, entry.stream.memory_bytes, now_s)
+                entry.statistics.report(
+                    entry.name, entry.stream.resets, entry.stream.memory_bytes, now_s, entry.stream.backend
+                )
                 for entry in self._cameras.values()
             )
 

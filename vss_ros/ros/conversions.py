@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,7 @@ def diagnostics(
     hardware_id: str,
     stamp_ns: int,
     limits: DiagnosticSettings,
+    engines: Mapping[str, str],
     images: ImageTypes,
     types: DiagnosticTypes,
 ) -> Any:
@@ -81,10 +82,11 @@ def diagnostics(
         hardware_id: model and backend, or what else tells two nodes apart.
         stamp_ns: now.
         limits: what is worth a warning.
+        engines: how far engines are that take over from the backend later, by name and size; empty without such.
         images: classes of header and time.
         types: classes of the diagnostics.
     """
-    status = [_status(report, node, state, hardware_id, limits, types) for report in reports]
+    status = [_status(report, node, state, hardware_id, limits, engines, types) for report in reports]
     if not status:
         values = [types.key_value(key="state", value=state)]
         idle = {"level": types.level(OK), "name": node, "message": state, "hardware_id": hardware_id, "values": values}
@@ -93,15 +95,22 @@ def diagnostics(
 
 
 def _status(
-    report: StreamReport, node: str, state: str, hardware_id: str, limits: DiagnosticSettings, types: DiagnosticTypes
+    report: StreamReport,
+    node: str,
+    state: str,
+    hardware_id: str,
+    limits: DiagnosticSettings,
+    engines: Mapping[str, str],
+    types: DiagnosticTypes,
 ) -> Any:
     level, message = judge(report, state, limits)
+    values = {**figures(report, state), **engines}
     return types.status(
         level=types.level(level),
         name=f"{node}: {report.camera}",
-        message=message,
+        message=f"{message} on {report.backend}" if engines and report.fps > 0 else message,
         hardware_id=hardware_id,
-        values=[types.key_value(key=key, value=value) for key, value in figures(report, state).items()],
+        values=[types.key_value(key=key, value=value) for key, value in values.items()],
     )
 
 
@@ -129,6 +138,7 @@ def figures(report: StreamReport, state: str) -> dict[str, str]:
     """A camera's figures as text, with units in the keys."""
     return {
         "state": state,
+        "backend": report.backend,
         "received": str(report.received),
         "published": str(report.published),
         "fps": f"{report.fps:.2f}",

@@ -13,6 +13,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import FrameType
 
 from vss_ros.assemble import Model, load_model
@@ -65,8 +66,9 @@ class DdsSegmenter:
         self._app: SegmentApp | None = None
         try:
             self._kind = COMPRESSED_IMAGE if settings.node.image_transport == "compressed" else IMAGE
-            self._model = load_model(settings)
-            second_ms = warm_up(self._model)
+            self._model = load_model(settings, alive=True)
+            # without engines: the camera's size of picture is not this one's, and is built for when it is known
+            second_ms = warm_up(replace(self._model, engines=None))
             self._app = SegmentApp(
                 self._model, self._publish, cameras=list(cameras), max_age_ms=settings.node.max_age_ms
             )
@@ -145,9 +147,10 @@ class DdsSegmenter:
             reports,
             node=self._node.full_name,
             state="active",
-            hardware_id=f"{model.card.name} on {model.runtime.name}",
+            hardware_id=f"{model.card.name} on {model.backend}",
             stamp_ns=time.time_ns(),
             limits=self._limits,
+            engines=model.engine_states(),
             images=rosbags_image_types(),
             types=DiagnosticTypes(array, status, value, level=int),
         )

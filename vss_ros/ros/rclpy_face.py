@@ -9,6 +9,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -83,8 +84,9 @@ class SegmenterNode(LifecycleNode):
         try:
             settings = settings_of(self)
             cameras = camera_names(settings.node.cameras)
-            self._model = load_model(settings)
-            second_ms = warm_up(self._model)
+            self._model = load_model(settings, alive=True)
+            # without engines: the camera's size of picture is not this one's, and is built for when it is known
+            second_ms = warm_up(replace(self._model, engines=None))
             self._app = SegmentApp(
                 self._model,
                 self._publish,
@@ -226,7 +228,7 @@ class SegmenterNode(LifecycleNode):
 
     def _on_tick(self) -> None:
         reports = () if self._app is None else self._app.report()
-        model = "" if self._model is None else f"{self._model.card.name} on {self._model.runtime.name}"
+        model = "" if self._model is None else f"{self._model.card.name} on {self._model.backend}"
         message = diagnostics(
             reports,
             node=self.get_fully_qualified_name(),
@@ -234,6 +236,7 @@ class SegmenterNode(LifecycleNode):
             hardware_id=model,
             stamp_ns=self._now_ns(),
             limits=settings_of(self).diagnostics,
+            engines={} if self._model is None else self._model.engine_states(),
             images=IMAGES,
             types=DIAGNOSTICS,
         )

@@ -41,6 +41,7 @@ class StreamReport:
         fps: labels per second over the last five seconds.
         churn: mean share of pixels whose label differs from the frame before, 0..1; resets are left out.
         parts_ms: `<part>_p50_ms`, p95 and p99 over the last frames.
+        backend: name of what ran the newest frame.
     """
 
     camera: str
@@ -53,6 +54,7 @@ class StreamReport:
     fps: float
     churn: float
     parts_ms: Mapping[str, float]
+    backend: str
 
 
 @dataclass
@@ -88,7 +90,9 @@ class StreamStatistics:
         for part, spent_ms in parts_ms.items():
             self._parts_ms.setdefault(part, deque(maxlen=WINDOW)).append(spent_ms)
 
-    def report(self, camera: str, resets: Mapping[str, int], memory_bytes: int, now_s: float) -> StreamReport:
+    def report(
+        self, camera: str, resets: Mapping[str, int], memory_bytes: int, now_s: float, backend: str = ""
+    ) -> StreamReport:
         """A copy of everything counted, with the figures that follow from it."""
         parts_ms: dict[str, float] = {}
         for part, times in self._parts_ms.items():
@@ -104,6 +108,7 @@ class StreamStatistics:
             fps=self._fps(now_s),
             churn=sum(self._churn) / len(self._churn) if self._churn else 0.0,
             parts_ms=parts_ms,
+            backend=backend,
         )
 
     def _fps(self, now_s: float) -> float:

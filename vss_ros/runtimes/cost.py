@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from vss_ros.core.card import ModelCard
-from vss_ros.core.method import TemporalMethod
+from vss_ros.core.look import Look
+from vss_ros.core.memory import Bank, BankSpec, MemoryView
+from vss_ros.core.method import Host, StepInput, TemporalMethod
 from vss_ros.core.prepare import Size
+from vss_ros.core.stage import TensorSpec
 
 _RUNNING = {"BatchNormalization": (3, 4)}  # inputs that are statistics, not parameters
-_LEARNING = ("Concat", "PRelu", *_RUNNING)  # beside convolutions: operators whose weights are parameters
+# beside convolutions: operators whose weights are parameters
+_LEARNING = ("Concat", "Gemm", "LayerNormalization", "PRelu", *_RUNNING)
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Cost:
 
 
 def method_cost(card: ModelCard, plan: TemporalMethod, size: Size) -> dict[str, Cost]:
-    """Cost of each stage, and of `attend` with a full memory where the method has a look of its own.
+    """Cost of each stage, and of `attend` with a full memory where the method reads one.
 
     Args:
         card: of the model.
@@ -41,12 +47,47 @@ def method_cost(card: ModelCard, plan: TemporalMethod, size: Size) -> dict[str, 
     for spec in plan.stages(card.host):
         shapes = {tensor.name: (1, *tensor.at(height, width)) for tensor in spec.inputs}
         costs[spec.name] = stage_cost(card.stage_path(spec.name), shapes)
-    look, banks = getattr(plan, "look", None), plan.banks(card.host)
-    if look is not None and banks:
-        sizes = [tensor.at(height, width) for tensor in banks[0].tensors]
-        cells, channels = prod(sizes[0][:2]), sum(prod(shape[2:]) for shape in sizes)
-        costs["attend"] = Cost(0, banks[0].slots * look.windows[0] ** 2 * cells * channels)
+    macs = _read_macs(plan, card.host, size)
+    if macs:
+        costs["attend"] = Cost(0, macs)
     return costs
+
+
+def _read_macs(plan: TemporalMethod, host: Host, size: Size) -> int:
+    """Of the reads that the plan asks for when its memory is full; it is run on the specs of its tensors."""
+    made = {spec.name: {t.name: t for t in spec.outputs} for spec in plan.stages(host)}
+    banks: dict[str, Bank] = {bank.name: _FullBank(bank) for bank in plan.banks(host)}
+    macs = 0
+
+    def attend(query: TensorSpec, keys: TensorSpec, values: TensorSpec, look: Look, **more: Any) -> TensorSpec:
+        nonlocal macs
+        *cells, heads, dk = query.at(*size)
+        valid = more.get("valid")
+        slots = range(int(keys.shape[0])) if valid is None else np.flatnonzero(valid).tolist()
+        positions = sum(look.window_of(slot) ** 2 for slot in slots)
+        macs += prod(cells) * positions * heads * (dk + values.at(*size)[-1])
+        return query
+
+    plan.step(StepInput(None), banks, lambda stage, /, **inputs: made[stage], attend)
+    return macs
+
+
+class _FullBank:
+    """A bank whose every slot has been written, with specs in place of tensors."""
+
+    def __init__(self, spec: BankSpec) -> None:
+        self._spec = spec
+
+    def read(self) -> MemoryView:
+        slots = self._spec.slots
+        tensors = {t.name: TensorSpec(t.name, t.dtype, (slots, *t.shape)) for t in self._spec.tensors}
+        return MemoryView(tensors, np.ones(slots, np.bool_), np.arange(1, slots + 1))
+
+    def push(self, **tensors: Any) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
 
 
 def stage_cost(path: Any, shapes: dict[str, tuple[int, ...]]) -> Cost:

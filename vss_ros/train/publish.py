@@ -27,7 +27,8 @@ from vss_ros.data.source import Source
 from vss_ros.evaluate.calibration import Calibration
 from vss_ros.evaluate.replay import replay
 from vss_ros.nets import NETS
-from vss_ros.runtimes.export import export_model, load_weights, write_results
+from vss_ros.runtimes.export import export_model, load_weights, write_entries
+from vss_ros.runtimes.golden import write_golden_file
 from vss_ros.runtimes.single_graph import export_single_graph
 from vss_ros.runtimes.torch import TorchRuntime
 from vss_ros.train.datasets import DataSet, data_set_of, labels_of, spread
@@ -134,10 +135,15 @@ def publish(training: Training, stages: nn.ModuleDict, folder: Path, data: Path 
         "results": {},
         "licence": recipe.licence,
     }
-    exported = export_model(stages, training.plan, training.host, card, folder)
+    exported = write_golden(export_model(stages, training.plan, training.host, card, folder))
     if data is None:
         return exported
-    return write_results(exported, {"val": measure_exported(folder, data, data_set_of(recipe), fit)})
+    return write_entries(exported, results={"val": measure_exported(folder, data, data_set_of(recipe), fit)})
+
+
+def write_golden(card: ModelCard) -> ModelCard:
+    """Put golden frames into an exported model's folder and card; see `runtimes/golden.py`."""
+    return write_entries(card, golden=write_golden_file(card))
 
 
 def _story(training: Training) -> dict[str, Any]:
@@ -212,7 +218,8 @@ def export_again(model: str, folder: Path, weights: Path | None = None) -> Model
     """
     card, plan, stages = _load_stages(model, weights)
     content = yaml.safe_load((card.folder / "card.yaml").read_text(encoding="utf-8"))
-    return export_model(stages, plan, card.host, {k: v for k, v in content.items() if k != "stages"}, folder)
+    kept = {key: value for key, value in content.items() if key not in ("stages", "golden")}
+    return write_golden(export_model(stages, plan, card.host, kept, folder))
 
 
 def export_as_single_graph(model: str, path: Path, size: Size | None = None, weights: Path | None = None) -> ModelCard:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from vss_ros import assemble, doctor
 from vss_ros.cli.options import app
 from vss_ros.core.errors import BackendError, ConfigError
 from vss_ros.core.prepare import like
+from vss_ros.runtimes.preparing import Prepared, Step
 from vss_ros.runtimes.tensorrt.cache import EngineCache
 
 
@@ -57,15 +58,21 @@ def test_builds_with_the_settings_of_the_node(
 ) -> None:
     asked: list[Any] = []
 
-    def runtime(card: Any, plan: Any, settings: Any) -> Any:
-        return SimpleNamespace(prepare=lambda size: asked.append((card.name, settings.runtime, size)))
+    def preparation(card: Any, plan: Any, settings: Any) -> Any:
+        def prepare(size: Any, observe: Any) -> Prepared:
+            asked.append((card.name, settings.runtime, size))
+            observe(Step("fp32 engine of encode", 1, 2))
+            return Prepared(None, "fp32, 0.02% of the labels differ")  # type: ignore[arg-type]
 
-    monkeypatch.setattr(assemble, "tensorrt_runtime", runtime)
+        return prepare
+
+    monkeypatch.setattr(assemble, "engine_preparation", preparation)
     (tmp_path / "s.yaml").write_text("runtime: {optimization_level: 5}\n")
     said = vss("build", "single_erfnet_camvid", "--precision", "fp32", "--settings", tmp_path / "s.yaml")
     ((name, chosen, size),) = asked
     assert (name, chosen.precision, chosen.optimization_level, size) == ("single_erfnet_camvid", "fp32", 5, (360, 480))
-    assert "engines for 480x360 px in fp32 are ready" in said
+    assert "fp32 engine of encode (1 of 2)" in said
+    assert re.search(r"engines for 480x360 px are ready after \d+ s: fp32, 0.02% of the labels differ", said)
     vss("build", "--size", "1024x512")
     assert asked[1][2] == (512, 1024) and asked[1][1].precision == "fp16"
     vss("build", "--camera", "1280x720")

@@ -152,6 +152,18 @@ class EngineCache:
             self._write(key, label, plan, seconds)
             return loaded
 
+    def expected_seconds(self, key: EngineKey) -> float | None:
+        """How long fetching an engine may take, seconds, by what was built before.
+
+        0 where it is here; else as long as the newest engine of the same file, GPU and precision took to build, at
+        another size or with another version; None where there is none.
+        """
+        if self._about(key.digest) is not None:
+            return 0.0
+        same = {"onnx_sha256": key.onnx_sha256, "gpu": key.gpu, "precision": key.precision}
+        built = [e.about for e in self.entries() if same.items() <= e.about["key"].items()]
+        return max(built, key=lambda about: about["built"])["build_seconds"] if built else None
+
     def entries(self) -> list[Entry]:
         """Every complete engine, the one least lately used first."""
         found = (self._entry(path.stem) for path in self.folder.glob("*.json"))

@@ -23,6 +23,7 @@ from vss_ros.core.memory import Array
 from vss_ros.core.method import Outputs
 from vss_ros.core.prepare import Size
 from vss_ros.core.stage import StageSpec
+from vss_ros.runtimes.preparing import Observe, Step
 from vss_ros.runtimes.tensorrt import api
 from vss_ros.runtimes.tensorrt.attend import DeviceAttention, LoadKernel
 from vss_ros.runtimes.tensorrt.build import BuildOptions, build_plan
@@ -83,15 +84,21 @@ class TensorRTRuntime:
         self._bound: dict[tuple[str, Size], _Bound] = {}
         self.attend = DeviceAttention(self._device, load_kernel)
 
-    def prepare(self, size: Size) -> None:
+    def prepare(self, size: Size, observe: Observe = lambda step: None) -> None:
         """Have the engines of all stages for pictures of `(height, width)` px; building them may take minutes.
+
+        Args:
+            size: of the pictures.
+            observe: called as each stage begins.
 
         Raises:
             BackendError: TensorRT refuses a stage.
         """
-        for spec in self._specs.values():
-            if (spec.name, size) not in self._bound:
-                self._bound[spec.name, size] = self._bind(spec, size)
+        missing = [spec for spec in self._specs.values() if (spec.name, size) not in self._bound]
+        for index, spec in enumerate(missing):
+            left_s = self._expected_seconds(missing[index:], size)
+            observe(Step(f"{self._options.precision} engine of {spec.name}", index + 1, len(missing), left_s))
+            self._bound[spec.name, size] = self._bind(spec, size)
 
     def run(self, stage: str, /, **inputs: Array) -> Outputs:
         """One stage, queued; its outputs are overwritten by its next run at the same size.
@@ -129,8 +136,12 @@ class TensorRTRuntime:
     def _on_device(self, dtype: str) -> str:
         return self._options.seam if dtype == "float32" else dtype
 
+    def _expected_seconds(self, specs: Sequence[StageSpec], size: Size) -> float | None:
+        known = [self._cache.expected_seconds(self._key(spec, _input_shapes(spec, size))) for spec in specs]
+        return None if None in known else sum(seconds for seconds in known if seconds is not None)
+
     def _bind(self, spec: StageSpec, size: Size) -> _Bound:
-        shapes = {t.name: t.at(*size) for t in spec.inputs}
+        shapes = _input_shapes(spec, size)
         label = f"{self._card.name} {spec.name} {size[1]}x{size[0]} {self._options.precision}"
         engine = self._cache.fetch(
             self._key(spec, shapes),
@@ -167,6 +178,10 @@ class TensorRTRuntime:
         return built.plan
 
 
+def _input_shapes(spec: StageSpec, size: Size) -> dict[str, tuple[int, ...]]:
+    return {t.name: t.at(*size) for t in spec.inputs}
+
+
 def picture_size(spec: StageSpec, inputs: Mapping[str, Array]) -> Size:
     """`(height, width)` px of the picture that a stage's inputs belong to.
 
@@ -176,7 +191,7 @@ def picture_size(spec: StageSpec, inputs: Mapping[str, Array]) -> Size:
     found: dict[str, int] = {}
     for t in spec.inputs:
         for dim, length in zip(t.shape, inputs[t.name].shape, strict=True):
-            if isinstance(dim, str):
+            if isinstance(dim, str) and not t.is_list:
                 axis, _, stride = dim.partition("/")
                 found.setdefault(axis, int(length) * int(stride or 1))
     if found.keys() != {"H", "W"}:
