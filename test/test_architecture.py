@@ -127,6 +127,7 @@ def test_a_robot_without_torch_and_ros_can_run() -> None:
         *modules_of("attention", but=("training", "tiled")),
         "vss_ros.methods.single.plan",
         "vss_ros.methods.lmanet.plan",
+        "vss_ros.methods.stt.plan",
         "vss_ros.runtimes.onnx",
         "vss_ros.ros.app",
     ]

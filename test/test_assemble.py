@@ -49,7 +49,7 @@ def test_a_bad_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
 
 def test_methods_are_found_by_their_folders() -> None:
     assert all(plan.name == name for name, plan in methods().items())
-    with pytest.raises(CardError, match=r"a method of .*lmanet, single was wanted, got 'lmanett'"):
+    with pytest.raises(CardError, match=r"a method of .*lmanet, single, stt was wanted, got 'lmanett'"):
         plan_for("lmanett", {})
     with pytest.raises(CardError, match=r"method 'lmanet' does not take {'slotz': 3}"):
         plan_for("lmanet", {"slotz": 3})

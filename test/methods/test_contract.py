@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,15 +22,23 @@ SIZE = (32, 48)
 METHODS = sorted(methods())
 NETS = ["erfnet", "pspnet18", "pspnet18_camvid", "bisenet18"]
 DEEP_NETS = ["pspnet50", "pspnet101", "bisenet34"]  # of the same parts as the others, but of hundreds of megabytes
-OPTIONS = {"lmanet": {"slots": 3, "window": 5}}
+STT: dict[str, Any] = {"start": 1, "growth": 1, "end": 3, "heads": 4, "hidden": 64}
+OPTIONS = {"lmanet": {"slots": 3, "window": 5}, "stt": {**STT, "width": 64}}
 PASSED_THROUGH = {**OPTIONS["lmanet"], "key_channels": 128, "value_channels": 512, "fusion": "bottleneck"}
 CASES = [
     *((method, net, OPTIONS.get(method, {})) for net in NETS for method in METHODS),
     ("lmanet", "pspnet18", PASSED_THROUGH),
+    ("stt", "bisenet18", {**STT, "width": 256, "unselected": "normalised"}),  # as wide as the host's features
+    ("stt", "pspnet18", {**OPTIONS["stt"], "head": "slim"}),
 ]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join([*case[:2], case[2].get("fusion", "")]))
+def case_id(case: tuple[str, str, dict[str, Any]]) -> str:
+    method, net, options = case
+    return "-".join([method, net, *(options[name] for name in ("fusion", "unselected", "head") if name in options)])
+
+
+@pytest.fixture(scope="module", params=CASES, ids=case_id)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     method, net, options = request.param
     return random_model(tmp_path_factory.mktemp(net) / method, method, net, input_size=SIZE, **options)
@@ -64,7 +73,7 @@ def same(a: Segmentation, b: Segmentation) -> bool:
 
 
 def test_all_methods_are_found() -> None:
-    assert {"single", "lmanet"} <= set(METHODS)
+    assert {"single", "lmanet", "stt"} <= set(METHODS)
 
 
 def test_two_runs_are_bit_identical(folder: Path, frames: list[Frame], streamed: list[Segmentation]) -> None:

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+from test.conftest import random_model
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
@@ -39,3 +43,14 @@ def test_the_look_back_by_hand() -> None:
     cost = method_cost(card, plan, (512, 1024))["attend"]
     assert (cost.parameters, cost.macs) == (0, 4 * 21 * 21 * 64 * 128 * (16 + 64)), "1.16 GMAC in the paper's setting"
     assert "attend" not in method_cost(load_card("single_erfnet_camvid"), plan_for("single", {}), SIZE)
+
+
+def test_a_look_back_of_some_cells_into_windows_of_different_size(tmp_path: Path) -> None:
+    options = {"width": 64, "heads": 4, "hidden": 32}
+    card = load_card(random_model(tmp_path / "stt", "stt", input_size=(32, 48), **options))
+    plan = plan_for("stt", card.options)
+    costs = method_cost(card, plan, (512, 1024))
+    assert costs["attend"].macs == (7**2 + 11**2 + 15**2) * 64 * 128 // 2 * (64 + 64)
+    stages = build_stages("stt", plan, "erfnet", 11, mean=card.mean, std=card.std)
+    for name, stage in stages.items():
+        assert costs[name].parameters == sum(p.numel() for p in stage.parameters()), name
