@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,7 +92,16 @@ def test_an_instruction_set_is_forced_for_a_while(before: str | None, monkeypatc
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
 def test_extra_memory_sees_what_is_freed_again() -> None:
-    assert attention_memory.peak_growth_mb(lambda: np.ones(10**7)) == pytest.approx(80, abs=2)
+    code = "import numpy as np, attention_memory as m; print(m.peak_growth_mb(lambda: np.ones(10**7)))"
+    # in a process of its own: what other tests have freed may go back to the system meanwhile
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1] / "bench",
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert float(done.stdout) == pytest.approx(80, abs=2)
     assert attention_memory.peak_growth_mb(lambda: None) < 0.5
     assert attention_memory.extra_memory_mb(SMALL, 1) is not None
 
