@@ -31,7 +31,7 @@ def own_cells(h: int, w: int, device: Any) -> Tensor:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
 
 
-def unfolded(query: Tensor, keys: Tensor, values: Tensor, look: Look) -> Call:
+def unfolded(query: Tensor, keys: Tensor, values: Tensor, look: Look, *, band: int = BAND) -> Call:
     """As most reimplementations write it: unfold, softmax, weighted sum, in bands of rows; one head."""
     h, w, _, dk = query.shape
     slots, window, reach = len(keys), look.windows[0], look.windows[0] // 2
@@ -39,8 +39,8 @@ def unfolded(query: Tensor, keys: Tensor, values: Tensor, look: Look) -> Call:
     def call() -> Tensor:
         padded = [F.pad(x[..., 0, :].permute(0, 3, 1, 2), (reach,) * 4) for x in (keys, values)]
         out = []
-        for top in range(0, h, BAND):
-            rows = min(BAND, h - top)
+        for top in range(0, h, band):
+            rows = min(band, h - top)
             k, v = (
                 F.unfold(x[:, :, top : top + rows + 2 * reach], window)
                 .view(slots, -1, window**2, rows * w)

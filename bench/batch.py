@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from vss_ros.assemble import build_stages, load_card, plan_for
+from vss_ros.assemble import load_card, loaded_stages, plan_for
 from vss_ros.cli.options import write_json
-from vss_ros.runtimes.export import load_weights
+from vss_ros.runtimes.onnx import session_options
 
 BATCHES = (2, 4)
 
@@ -49,9 +49,7 @@ class Network(nn.Module):
 def session_of(name: str) -> tuple[Any, tuple[int, int]]:
     """An ONNX Runtime session with a free batch axis, set up as the node's, and the picture's size."""
     card = load_card(name)
-    plan = plan_for(card.method, card.options)
-    stages = build_stages(card.method, plan, card.host.name, len(card.labels), mean=card.mean, std=card.std)
-    load_weights(stages, card)
+    stages = loaded_stages(card, plan_for(card.method, card.options))
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in runtimes/export.py
@@ -64,10 +62,10 @@ def session_of(name: str) -> tuple[Any, tuple[int, int]]:
             opset_version=17,
             dynamo=False,
         )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = os.cpu_count() or 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"]), card.input_size
+    session = onnxruntime.InferenceSession(
+        file.getvalue(), session_options(threads=0), providers=["CPUExecutionProvider"]
+    )
+    return session, card.input_size
 
 
 def measure(session: Any, size: tuple[int, int], turns: int) -> list[dict[str, float]]:

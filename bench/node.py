@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import signal
 import struct
@@ -39,6 +38,7 @@ from vss_ros.cli.options import write_json
 from vss_ros.core.errors import VssError
 from vss_ros.data.messages import array_to_image
 from vss_ros.data.typestore import IMAGE, ros2_types, rosbags_image_types
+from vss_ros.evaluate.machine import cpu_name
 from vss_ros.evaluate.metrics import percentiles
 from vss_ros.ros.command import choose
 from vss_ros.ros.dds_discovery import discovery_of
@@ -299,7 +299,7 @@ def main() -> None:
         **{key: worst[key] for key in ("overhead_p50_ms", "overhead_p99_ms", "cpu_ms_per_frame")},
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
-        "machine": platform.processor() or platform.machine(),
+        "machine": cpu_name(),
     }
     show(result)
     if chosen.json:

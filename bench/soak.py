@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import platform
 import random
 import tempfile
 import time
@@ -31,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vss_ros.cli.options import write_json
+from vss_ros.evaluate.machine import cpu_name
 from vss_ros.evaluate.metrics import percentiles
 from vss_ros.ros.dds_face import DIAGNOSTIC_ARRAY
 from vss_ros.ros.dds_names import EVENTS
@@ -257,7 +257,7 @@ def main() -> None:
         "network": chosen.model if chosen.work_ms is None else f"waits {chosen.work_ms:g} ms",
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
-        "machine": platform.processor() or platform.machine(),
+        "machine": cpu_name(),
     }
     show(result)
     if chosen.json:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from vss_ros.assemble import Model, load_model, load_settings
 from vss_ros.cli.options import write_json
 from vss_ros.core.look import Look
 from vss_ros.data.synthetic import SyntheticDrive
+from vss_ros.evaluate.machine import cpu_name
 from vss_ros.runtimes.onnx import OnnxRuntime
 
 
@@ -126,7 +126,7 @@ def main() -> None:
     result |= {
         "title": f"one streamed frame, {chosen.size}",
         "cores": os.cpu_count(),
-        "machine": platform.processor() or platform.machine(),
+        "machine": cpu_name(),
     }
     result["lmanet_times_twin"] = next(row["times_twin"] for row in result["rows"] if row["name"] == "LMANet")
     show(result)

@@ -17,6 +17,7 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction, RegisterEventHandler
 from launch.conditions import IfCondition
 from launch.events import matches_action
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
@@ -38,6 +39,7 @@ SETTINGS = {
     "image_transport": "node.image_transport",
     "backend": "runtime.backend",
     "precision": "runtime.precision",
+    "input_size": "model.input_size",
     "output_size": "output.size",
     "points": "output.points",
 }
@@ -57,6 +59,7 @@ def _arguments() -> list[DeclareLaunchArgument]:
         text = f"{declared.says} Not given: what params_file says for {key}."
         arguments.append(DeclareLaunchArgument(name, default_value="", description=text, choices=choices))
     yes_no = ["true", "false"]
+    build_only = known["node.build_only"].says
     params_file = str(share_folder("config") / "segmenter.yaml")
     return [
         *arguments,
@@ -91,6 +94,7 @@ def _arguments() -> list[DeclareLaunchArgument]:
             description="Configure and activate the node; false leaves that to `ros2 lifecycle set`.",
             choices=yes_no,
         ),
+        DeclareLaunchArgument("build_only", default_value="false", description=build_only, choices=yes_no),
         DeclareLaunchArgument(
             "log_level",
             default_value="info",
@@ -108,8 +112,10 @@ def _arguments() -> list[DeclareLaunchArgument]:
 
 def _segmenter(context: LaunchContext) -> list[Any]:
     names = (*SETTINGS, "image_topic", "camera_info_topic", "points_topic", "namespace", "use_sim_time", "log_level")
+    names = (*names, "build_only")
     given = {name: LaunchConfiguration(name).perform(context).strip() for name in names}
     changes = {key: _typed(key, given[name]) for name, key in SETTINGS.items() if given[name]}
+    builds = given["build_only"] == "true"
     # a logger is named after the whole path; a level without a name would be that of every library in the process
     logger = ".".join([*(part for part in given["namespace"].split("/") if part), "segmenter"])
     node = LifecycleNode(
@@ -120,12 +126,21 @@ def _segmenter(context: LaunchContext) -> list[Any]:
         parameters=[
             ParameterFile(LaunchConfiguration("params_file"), allow_substs=False),
             changes | {"use_sim_time": given["use_sim_time"] == "true"},
+            {"node.build_only": True} if builds else {},
         ],
         remappings=_remappings(given),
         arguments=["--ros-args", "--log-level", f"{logger}:={given['log_level']}"],
         output="screen",
+        on_exit=_built if builds else None,
     )
-    return [node, *_autostart(node)]
+    return [node] if builds else [node, *_autostart(node)]
+
+
+def _built(event: ProcessExited, context: LaunchContext) -> list[Any]:
+    """The launch ends with the node; raising is how it gets an exit code that is not 0."""
+    if event.returncode:
+        raise RuntimeError(f"no engines were built, exit code {event.returncode}; the node's own message says why")
+    return []
 
 
 def _rviz(context: LaunchContext) -> list[Any]:

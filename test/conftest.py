@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+PATIENCE_S = 20.0  # for what another thread does at once, on a machine that is busy
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -30,7 +34,9 @@ def random_model(
 
     torch.manual_seed(0)
     labels = load_labels("camvid11")
-    plan, host = plan_for(method, options), Host(net, NETS[net].feature_channels, NETS[net].stride)
+    made = NETS[net]
+    widths = made.feature_channels, made.stride, made.classified_channels, made.classified_stride
+    plan, host = plan_for(method, options), Host(net, *widths)
     stages = build_stages(method, plan, net, 11, mean=(0.4, 0.4, 0.4), std=(0.3, 0.3, 0.3))
     card = {
         "name": folder.name,
@@ -59,6 +65,26 @@ def lmanet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def single_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The single-frame method with random weights."""
     return random_model(tmp_path_factory.mktemp("models") / "tiny_single", "single")
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def logged(logs_reach_pytest: None) -> Iterator[list[logging.LogRecord]]:
+    """Records of the package; `caplog`, on the root, misses them where something lies between."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger = logging.getLogger("vss_ros")
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
 
 
 @pytest.fixture(autouse=True)

@@ -128,6 +128,8 @@ def test_a_robot_without_torch_and_ros_can_run() -> None:
         "vss_ros.methods.single.plan",
         "vss_ros.methods.lmanet.plan",
         "vss_ros.methods.stt.plan",
+        "vss_ros.methods.arseg.plan",
+        "vss_ros.methods.ssltm.plan",
         "vss_ros.runtimes.onnx",
         "vss_ros.ros.app",
     ]

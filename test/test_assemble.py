@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from vss_ros.assemble import load_card, load_model, load_settings, methods, plan_for
 from vss_ros.core.config import Settings
-from vss_ros.core.errors import CardError, ConfigError
+from vss_ros.core.errors import BackendError, CardError, ConfigError
 
 CONFIG = Path(__file__).parents[1] / "config"
 
@@ -49,7 +50,7 @@ def test_a_bad_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
 
 def test_methods_are_found_by_their_folders() -> None:
     assert all(plan.name == name for name, plan in methods().items())
-    with pytest.raises(CardError, match=r"a method of .*lmanet, single, stt was wanted, got 'lmanett'"):
+    with pytest.raises(CardError, match=r"a method of .*lmanet, single, ssltm, stt was wanted, got 'lmanett'"):
         plan_for("lmanett", {})
     with pytest.raises(CardError, match=r"method 'lmanet' does not take {'slotz': 3}"):
         plan_for("lmanet", {"slotz": 3})
@@ -67,6 +68,12 @@ def test_streams_of_a_model_share_its_runtime(lmanet_folder: Path) -> None:
     model = load_model(load_settings(values={"model.name": str(lmanet_folder)}))
     left, right = model.stream(), model.stream()
     assert left._runtime is right._runtime and left._memory is not right._memory
+
+
+def test_without_onnx_torch_says_what_it_wants(single_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vss_ros.runtimes.export", None)
+    with pytest.raises(BackendError, match=r"backend 'torch' wants torch and onnx: .*; use runtime\.backend onnx"):
+        load_model(load_settings(values={"model.name": str(single_folder), "runtime.backend": "torch"}))
 
 
 def test_an_input_size_must_fit_the_stride(lmanet_folder: Path) -> None:

@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +20,20 @@ import vss_ros.methods
 from vss_ros.core.card import ModelCard
 from vss_ros.core.config import Settings, parse_size
 from vss_ros.core.errors import BackendError, CardError, ConfigError
-from vss_ros.core.method import Runtime, TemporalMethod
+from vss_ros.core.keyframes import KeyframeRules
+from vss_ros.core.method import KeyframeMethod, Runtime, TemporalMethod
+from vss_ros.core.motion import MotionSource, ZeroMotion
 from vss_ros.core.prepare import Resize, Size
 from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
 from vss_ros.core.share import share_folder
 from vss_ros.runtimes.preparing import Awaited, Engines, Observe, Prepare, Prepared, Preparing
 
 if TYPE_CHECKING:
+    from vss_ros.runtimes.quantized import QuantizedStages
     from vss_ros.runtimes.tensorrt.runtime import TensorRTRuntime
 
+PRECISIONS = ("int8", "fp16", "fp32")  # the coarsest first
+MOST_PICTURES = 32  # that int8 is calibrated on
 _OF_ROS = ("use_sim_time", "qos_overrides", "start_type_description_service")  # rclpy's own, in a parameters file
 
 
@@ -41,6 +47,7 @@ class Model:
     options: StreamOptions
     resize: Resize
     engines: Engines | None = None  # what gives the runtime of each size of picture; None = `runtime` takes all sizes
+    motion: str = "auto"  # the setting `motion.source`, for a method with keyframes
 
     @property
     def backend(self) -> str:
@@ -51,12 +58,19 @@ class Model:
         """A segmenter with an empty memory of its own."""
         runtime_at = None if self.engines is None else self.engines.at
         return StreamSegmenter(
-            self.plan, self.card.host, self.runtime, self.options, resize=self.resize, runtime_at=runtime_at
+            *(self.plan, self.card.host, self.runtime, self.options),
+            resize=self.resize,
+            runtime_at=runtime_at,
+            motion=motion_source(self.plan, self.motion),
         )
 
     def engine_states(self) -> dict[str, str]:
         """How far the engines of each size are, for people; empty where there are none."""
         return {} if self.engines is None else self.engines.states()
+
+    def without_engines(self) -> Model:
+        """The same model on its first runtime alone: a picture whose size is not the camera's has no engine built."""
+        return replace(self, engines=None)
 
     def tuned(self, settings: Settings) -> Model:
         """The same model and runtime with the live ones of other settings.
@@ -152,8 +166,12 @@ def plan_for(method: str, options: Mapping[str, Any]) -> TemporalMethod:
 
 
 def _with_memory(plan: TemporalMethod, settings: Settings) -> TemporalMethod:
-    """The plan with the user's slots and window where it has them; they may differ from training's."""
-    wanted = {"slots": settings.memory.slots, "window": settings.memory.window}
+    """The plan with the user's slots, window and period where it has them; they may differ from training's."""
+    wanted = {
+        "slots": settings.memory.slots,
+        "window": settings.memory.window,
+        "period": settings.motion.keyframe_every,
+    }
     changes: dict[str, Any] = {name: value for name, value in wanted.items() if value >= 0 and hasattr(plan, name)}
     return replace(plan, **changes) if changes else plan  # type: ignore[type-var]
 
@@ -174,7 +192,8 @@ def load_model(settings: Settings, *, alive: bool = False) -> Model:
     plan = _with_memory(plan_for(card.method, card.options), settings)
     if settings.runtime.backend == "tensorrt":
         return _tensorrt_model(card, plan, settings, alive)
-    return Model(card, plan, _runtime(card, plan, settings), stream_options(card, settings), _resizer())
+    runtime = _runtime(card, plan, settings)
+    return Model(card, plan, runtime, stream_options(card, settings), _resizer(), motion=settings.motion.source)
 
 
 def stream_options(card: ModelCard, settings: Settings) -> StreamOptions:
@@ -191,7 +210,28 @@ def stream_options(card: ModelCard, settings: Settings) -> StreamOptions:
         max_gap_s=settings.memory.max_gap_s,
         scene_cut=settings.memory.scene_cut,
         confidence_min=settings.confidence.min,
+        keyframes=KeyframeRules(
+            within_s=settings.motion.keyframe_within_s,
+            unmatched_max=settings.motion.unmatched_max,
+            codec=settings.motion.source in ("auto", "codec"),
+        ),
     )
+
+
+def motion_source(plan: TemporalMethod, name: str) -> MotionSource | None:
+    """What finds the motion of frames that bring none; None for a method without keyframes, and for `codec`.
+
+    Args:
+        plan: the method.
+        name: the setting `motion.source`.
+    """
+    if not isinstance(plan, KeyframeMethod) or name == "codec":
+        return None
+    if name == "zero":
+        return ZeroMotion()
+    from vss_ros.data.motion_flow import FlowMotion
+
+    return FlowMotion()
 
 
 def _runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) -> Runtime:
@@ -215,13 +255,13 @@ def _tensorrt_model(card: ModelCard, plan: TemporalMethod, settings: Settings, a
         engines = Preparing(runtime, prepare, engines.name)
     if options.input_size is not None:  # else it is the camera's, and known at its first picture
         engines.at(options.input_size)
-    return Model(card, plan, runtime, options, _resizer(), engines)
+    return Model(card, plan, runtime, options, _resizer(), engines, settings.motion.source)
 
 
 def engine_preparation(card: ModelCard, plan: TemporalMethod, settings: Settings) -> Prepare:
     """Builds TensorRT's engines for a size of picture and checks them against ONNX Runtime on the golden frames.
 
-    What disagrees in fp16 is built in fp32.
+    What disagrees in int8 is built in fp16, and what does then in fp32.
 
     Raises:
         CardError: the golden frames are missing or damaged.
@@ -238,7 +278,7 @@ def engine_preparation(card: ModelCard, plan: TemporalMethod, settings: Settings
     def prepare(size: Size, observe: Observe) -> Prepared:
         return checked_engines(card, make, precisions, check, size, observe)
 
-    precisions = list(dict.fromkeys((settings.runtime.precision, "fp32")))
+    precisions = PRECISIONS[PRECISIONS.index(settings.runtime.precision) :]
     check = GoldenCheck(card, plan, reference, _resizer()) if card.golden is not None else None
     return prepare
 
@@ -254,32 +294,80 @@ def tensorrt_runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) 
 
     chosen = settings.runtime
     options = BuildOptions(chosen.precision, chosen.workspace_mib, chosen.optimization_level)
-    return TensorRTRuntime(card, plan.stages(card.host), options)
+    quantized = quantized_stages(card, plan, settings) if chosen.precision == "int8" else None
+    return TensorRTRuntime(card, plan.stages(card.host), options, quantized=quantized)
+
+
+def quantized_stages(card: ModelCard, plan: TemporalMethod, settings: Settings) -> QuantizedStages:
+    """The model's files in int8, calibrated on the pictures that the settings name, or on the golden frames.
+
+    Raises:
+        CardError: golden frames were wanted and are missing or damaged.
+        DataError: there are no pictures where the settings say.
+    """
+    from vss_ros.data.images import ImageFolder
+    from vss_ros.runtimes.golden import golden_images
+    from vss_ros.runtimes.quantized import QuantizedStages
+
+    folder = settings.runtime.calibration
+    images = [f.image for f in islice(ImageFolder(folder), MOST_PICTURES)] if folder else golden_images(card)
+    return QuantizedStages(card, plan, images, _resizer())
 
 
 def _torch_runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) -> Runtime:
     try:
         import torch
 
-        from vss_ros.runtimes.export import load_weights
         from vss_ros.runtimes.torch import TorchRuntime
+
+        stages = loaded_stages(card, plan)
     except ImportError as error:
         raise BackendError(f"backend 'torch' wants torch and onnx: {error}; use runtime.backend onnx") from error
     if settings.runtime.threads:
         torch.set_num_threads(settings.runtime.threads)
+    if not torch.cuda.is_available():
+        return TorchRuntime(stages, plan.stages(card.host))
+    from vss_ros.runtimes.torch_cuda import TorchCudaRuntime
+
+    return TorchCudaRuntime(stages, plan.stages(card.host), half=settings.runtime.precision != "fp32")
+
+
+def loaded_stages(card: ModelCard, plan: TemporalMethod) -> Any:
+    """A model's modules (`nn.ModuleDict` by stage) with the weights of its files; needs torch and onnx.
+
+    Raises:
+        CardError: the card's net is not known, or its files do not have these weights.
+    """
+    from vss_ros.runtimes.export import load_weights
+
     stages = build_stages(card.method, plan, card.host.name, len(card.labels), mean=card.mean, std=card.std)
     load_weights(stages, card)
-    return TorchRuntime(stages, plan.stages(card.host), device="cuda" if torch.cuda.is_available() else "cpu")
+    return stages
 
 
-def build_stages(method: str, plan: TemporalMethod, net: str, classes: int, **statistics: Any) -> Any:
-    """A method's modules (`nn.ModuleDict` by stage) on a fresh net; needs torch."""
+def build_stages(
+    method: str, plan: TemporalMethod, net: str, classes: int, *, heads: bool = False, **statistics: Any
+) -> Any:
+    """A method's modules (`nn.ModuleDict` by stage) on a fresh net; needs torch.
+
+    Args:
+        method: name of the method.
+        plan: its plan.
+        net: name of the host.
+        classes: number of labels.
+        heads: for training: the host's auxiliary heads, where it has some, as one more entry `auxiliary`.
+        statistics: mean and std of the pictures.
+    """
     from vss_ros.nets import NETS
 
     if net not in NETS:
         raise CardError(f"a net of {', '.join(NETS)} was wanted, got '{net}'")
     modules = importlib.import_module(f"vss_ros.methods.{method}.modules")
-    return modules.build_stages(plan, NETS[net](classes), **statistics)
+    host_net = NETS[net](classes)
+    stages = modules.build_stages(plan, host_net, **statistics)
+    if heads and len(host_net.auxiliary):
+        stages["auxiliary"] = host_net.auxiliary
+    return stages
 
 
 def _resizer() -> Resize:

@@ -37,7 +37,7 @@ _PACKAGES = (  # name to import, needed, what for, remedy
     ("yaml", True, "cards and settings", "pip install pyyaml"),
     ("onnxruntime", True, "the network on the CPU", "pip install onnxruntime"),
     ("rosbags", True, "bags", "pip install rosbags"),
-    ("av", False, "video files", "pip install av"),
+    ("av", False, "video files and topics", "pip install av"),
     ("vision_msgs.msg", False, "class names for planners", "apt install ros-<distro>-vision-msgs"),
     ("cv_bridge", False, "nothing here; other nodes use it", ""),
 )

@@ -12,6 +12,7 @@ import pytest
 
 from test.attention.cases import random
 from vss_ros.attention import local_attention
+from vss_ros.attention.check import check_shapes
 from vss_ros.core.errors import AttentionError
 from vss_ros.core.look import Border, Look
 
@@ -67,6 +68,29 @@ def test_says_what_was_wanted_and_what_came(change: dict[str, Any], says: str) -
     call: dict[str, Any] = {"query": QUERY, "keys": KEYS, "values": VALUES, "look": Look(3), **change}
     with pytest.raises(AttentionError, match=says):
         local_attention(**call)
+
+
+@pytest.mark.parametrize(
+    ("query", "keys", "values", "moved", "says"),
+    [
+        ((4, 5, 1, 8), (4, 5, 1, 8), (2, 4, 5, 1, 9), False, r"keys and values want .* got \(4, 5, 1, 8\) and"),
+        ((4, 5, 1, 8), (2, 4, 5, 1, 8), (2, 4, 5, 1, 0), False, "none of them 0"),
+        ((4, 5, 1, 8), (2, 4, 5, 1, 8), (3, 4, 5, 1, 9), False, r"values wants \(2, 4, 5, 1\) and channels"),
+        ((5, 4, 1, 8), (2, 4, 5, 1, 8), (2, 4, 5, 1, 9), False, r"query wants .* = \(4, 5, 1, 8\) or, with centres"),
+        ((9, 1, 8), (2, 4, 5, 1, 8), (2, 4, 5, 1, 9), False, r"a list of queries .* wants centres \(9, 2\), got None"),
+        ((9, 1, 7), (2, 4, 5, 1, 8), (2, 4, 5, 1, 9), True, r"query wants .* got \(9, 1, 7\)"),
+        ((1, 8), (2, 4, 5, 1, 8), (2, 4, 5, 1, 9), True, r"query wants .* got \(1, 8\)"),
+    ],
+)
+def test_shapes_that_a_gpu_does_not_take(query: Any, keys: Any, values: Any, moved: bool, says: str) -> None:
+    with pytest.raises(AttentionError, match=says):
+        check_shapes(query, keys, values, moved=moved)
+
+
+def test_shapes_that_a_gpu_takes() -> None:
+    check_shapes((4, 5, 1, 8), (2, 4, 5, 1, 8), (2, 4, 5, 1, 9), moved=False)
+    for query in ((0, 1, 8), (9, 1, 8), (7, 3, 1, 8)):
+        check_shapes(query, (2, 4, 5, 1, 8), (2, 4, 5, 1, 9), moved=True)
 
 
 @pytest.mark.parametrize("border", list(Border))

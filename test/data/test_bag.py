@@ -9,11 +9,21 @@ from rosbags.rosbag1 import Writer as Rosbag1Writer
 from rosbags.typesys import Stores, get_typestore
 
 from test.conftest import SHARED, needs_shared_data
+from test.data.moving import LIVE, encoded, moving
 from vss_ros.core.errors import DataError
 from vss_ros.data.bag import BagSource
 from vss_ros.data.bag_writer import BagWriter
-from vss_ros.data.messages import array_to_image
-from vss_ros.data.typestore import COMPRESSED_IMAGE, IMAGE, ros2_types, rosbags_image_types
+from vss_ros.data.messages import array_to_image, ns_to_stamp
+from vss_ros.data.typestore import (
+    COMPRESSED_IMAGE,
+    COMPRESSED_VIDEO,
+    FFMPEG_PACKET,
+    IMAGE,
+    LABEL_INFO,
+    VISION_CLASS,
+    ros2_types,
+    rosbags_image_types,
+)
 
 RNG = np.random.default_rng(1)
 IMAGES = RNG.integers(0, 256, (12, 20, 30, 3), np.uint8)
@@ -133,6 +143,35 @@ def test_labels_of_another_size_are_no_truth(tmp_path):
     assert [frame.truth for frame in BagSource(tmp_path / "bag")] == [None]
 
 
+CAMVID, CITY, OWN = ("/camera/label_info", ["sky", "building"]), ("/vss/label_info", ["road"]), ("/camera/mine", ["a"])
+
+
+@pytest.mark.parametrize(
+    ("infos", "classes"),
+    [([CAMVID, CITY], ("sky", "building")), ([CITY], None), ([CAMVID, OWN], None), ([], None)],
+    ids=["beside", "elsewhere", "two beside", "none"],
+)
+def test_the_label_info_beside_the_truth_names_its_classes(tmp_path, storage, infos, classes):
+    with BagWriter(tmp_path / "bag", storage=storage) as out:
+        out.write_image("/camera/image", IMAGES[0], 1)
+        out.write_labels("/camera/labels_truth", LABELS[0], 1)
+        for topic, names in infos:
+            out.write_label_info(topic, names, 1)
+    assert BagSource(tmp_path / "bag").classes == classes
+    assert BagSource(tmp_path / "bag", topic="/camera/labels_truth").classes is None, "without truth"
+
+
+def test_a_label_info_need_not_be_in_order_or_whole(tmp_path):
+    types = ros2_types().types
+    header = types["std_msgs/msg/Header"](stamp=types["builtin_interfaces/msg/Time"](sec=0, nanosec=1), frame_id="")
+    named = [types[VISION_CLASS](class_id=i, class_name=name) for i, name in ((3, "sky"), (255, "void"), (1, "road"))]
+    with BagWriter(tmp_path / "bag") as out:
+        out.write_image("/image", IMAGES[0], 1)
+        out.write_labels("/labels_truth", LABELS[0], 1)
+        out.write("/info", LABEL_INFO, types[LABEL_INFO](header=header, class_map=named, threshold=0.0), 1)
+    assert BagSource(tmp_path / "bag").classes == ("", "road", "", "sky")
+
+
 def test_jpeg_topics_and_choosing_among_several(tmp_path, storage):
     with BagWriter(tmp_path / "two", storage=storage) as out:
         out.write_image("/left/image_raw", IMAGES[0], 1)
@@ -224,6 +263,50 @@ def test_a_message_of_damaged_bytes_is_left_out(tmp_path, monkeypatch):
     source = BagSource(tmp_path / "bag")
     assert [frame.stamp_ns for frame in source] == [STAMPS[0], STAMPS[2]]
     assert source.skipped == {"/image damaged message": 1}
+
+
+def video_message(kind, packet, number):
+    """One packet as a message of that type."""
+    types = ros2_types().types
+    stamp = ns_to_stamp(STAMPS[number], rosbags_image_types())
+    header, data = types["std_msgs/msg/Header"](stamp=stamp, frame_id="cam0"), np.frombuffer(packet, np.uint8)
+    if kind == COMPRESSED_IMAGE:
+        return types[kind](header=header, format="h264", data=data)
+    if kind == COMPRESSED_VIDEO:
+        return types[kind](timestamp=stamp, frame_id="cam0", data=data, format="h264")
+    return types[kind](
+        header=header, width=256, height=192, encoding="libx264", pts=number, flags=0, is_bigendian=False, data=data
+    )
+
+
+@pytest.mark.parametrize("kind", [COMPRESSED_IMAGE, FFMPEG_PACKET, COMPRESSED_VIDEO])
+@pytest.mark.parametrize("begin", [0, 2])
+def test_a_video_topic_is_decoded_from_its_first_keyframe_on(tmp_path, kind, begin):
+    images = moving(12, 8)
+    with BagWriter(tmp_path / "bag") as out:
+        for number, packet in enumerate(encoded(images, g="6", **LIVE)):
+            if number >= begin:
+                out.write("/camera/video", kind, video_message(kind, packet, number), STAMPS[number])
+    first = 0 if begin == 0 else 6
+    for motion in (False, True):
+        source = BagSource(tmp_path / "bag", motion=motion)
+        frames = list(source)
+        assert [frame.stamp_ns for frame in frames] == STAMPS[first:] and len(source) == 12 - begin
+        assert {(frame.stream, frame.frame_id) for frame in frames} == {("/camera/video", "cam0")}
+        assert sum(source.skipped.values()) == first - begin if begin else not source.skipped
+        for frame, image in zip(frames, images[first:], strict=True):
+            assert np.abs(frame.image.astype(int) - image).mean() < 12
+            assert (frame.motion is not None) == motion
+    assert np.nanmedian(frames[1].motion[..., 0]) == -8
+
+
+def test_a_video_of_another_codec_is_left_out(tmp_path):
+    with BagWriter(tmp_path / "bag") as out:
+        message = video_message(COMPRESSED_VIDEO, b"1234", 0)
+        message.format = "av1"
+        out.write("/video", COMPRESSED_VIDEO, message, STAMPS[0])
+    with pytest.raises(DataError, match="1x /video av1"):
+        list(BagSource(tmp_path / "bag"))
 
 
 def test_rosbag1_is_read_too(tmp_path):

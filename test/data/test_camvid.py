@@ -46,7 +46,7 @@ def test_images_are_rgb_and_void_is_unlabelled(tree):
 
 def test_the_video_is_the_run_at_video_rate_in_the_order_of_its_stamps(tree):
     video = CamVidVideo(tree)
-    assert len(video) == 3 and video.drive == "B"
+    assert len(video) == 3 and video.drive == "B" and video.classes == camvid_labels().names
     assert [frame.stamp_ns for frame in video] == [300_000_000, 366_666_666, 433_333_333]
     assert video[0].truth is not None and video[0].stream == "camvid/val/B"
 

@@ -49,6 +49,7 @@ def test_ids_become_the_19_evaluated_classes(tree: Path) -> None:
 def test_the_video_has_truth_on_the_20th_frame_and_a_minute_between_snippets(tree: Path) -> None:
     video = CityscapesVideo(tree)
     assert len(video) == 31 and video.name == "cityscapes/val/all"
+    assert video.classes is not None and video.classes[0] == "road" and len(video.classes) == 19
     assert [n for n, frame in enumerate(video) if frame.truth is not None] == [0, 20]
     assert video[2].stamp_ns - video[1].stamp_ns == pytest.approx(1e9 / 17, abs=1)
     assert video[1].stamp_ns - video[0].stamp_ns == 60_000_000_000

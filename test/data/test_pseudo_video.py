@@ -37,6 +37,20 @@ def test_colour_and_blur_are_the_same_for_all_frames() -> None:
     assert np.ptp(np.mean(contrasts, axis=1)) > 0.1 * np.mean(contrasts), "and not the same for all clips"
 
 
+def test_wear_is_drawn_for_each_frame_and_spares_half_of_them() -> None:
+    image = np.zeros((80, 120, 3), np.uint8)
+    image[:, ::4] = (200, 60, 20)
+    still = PseudoVideo((40, 48), pan_px=0.0, zoom_rate=0.0, turn_deg=0.0, light=0.0, wear=1.0)
+    clips = [still.clip(image, np.zeros((80, 120), np.uint8), 6, np.random.default_rng(s)).images for s in SEEDS]
+    shares = []
+    for images in clips:
+        frames = images.astype(float)
+        unlike = np.abs(frames[:, None] - frames).mean((2, 3, 4))
+        shares.append(np.mean(np.median(unlike, axis=1) > 3.0))  # frames that are unlike most others
+        assert images.dtype == np.uint8
+    assert 0.2 < np.mean(shares) < 0.9
+
+
 def test_the_path_is_smooth() -> None:
     """The motion of a point changes little from frame to frame: a steady pan and a small shake."""
     moving, blank = PseudoVideo((40, 48), pan_px=3.0), np.zeros((200, 300), np.uint8)

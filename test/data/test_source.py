@@ -44,6 +44,15 @@ def test_a_video(tmp_path):
     assert isinstance(source, VideoSource) and isinstance(source, Source) and len(list(source)) == 1
 
 
+def test_motion_is_passed_on_to_videos_and_bags(tmp_path, bag):
+    with VideoWriter(tmp_path / "v.mp4") as out:
+        out.write(np.zeros((32, 32, 3), np.uint8))
+    for motion in (False, True):
+        (frame,) = open_source(tmp_path / "v.mp4", motion=motion)
+        assert (frame.motion is not None) == motion
+        assert all(frame.motion is None for frame in open_source(bag, topic="/a/image_raw", motion=motion))
+
+
 def test_a_folder_of_images_with_a_rate(tmp_path):
     for i in range(2):
         cv2.imwrite(str(tmp_path / f"{i}.png"), PICTURE)

@@ -36,6 +36,7 @@ def test_frames_have_the_promised_shapes_stamps_and_names():
     drive = SyntheticDrive(5, SMALL, frames=3, fps=10)
     frames = list(drive)
     assert len(drive) == len(frames) == 3 and drive.name == "synthetic:5x3" and drive.skipped == {}
+    assert drive.classes == NAMES
     assert np.diff([frame.stamp_ns for frame in frames]).tolist() == [100_000_000] * 2
     for frame in frames:
         assert frame.image.shape == (*SMALL, 3) and frame.image.dtype == np.uint8

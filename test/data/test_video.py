@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from test.conftest import SHARED, needs_shared_data
+from test.data.moving import SIZE, moving
 from vss_ros.core.errors import DataError
 from vss_ros.data.video import VideoSource, VideoWriter
 
@@ -97,6 +98,25 @@ def test_the_writer_refuses_what_is_no_picture_of_its_size(tmp_path):
         pass
     with pytest.raises(DataError, match="fps > 0"):
         VideoWriter(tmp_path / "a.mp4", fps=0)
+
+
+@pytest.mark.parametrize("bframes", [0, 2])
+def test_frames_bring_the_motion_of_the_codec_if_asked(tmp_path, bframes):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"bf": str(bframes), "x264-params": "b-adapt=0"})
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        for image in moving(7, 8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    assert all(frame.motion is None for frame in VideoSource(path))
+    first, *others = VideoSource(path, motion=True)
+    assert np.isnan(first.motion).all() and first.motion_since_ns is None
+    if bframes:
+        assert all(frame.motion is None for frame in others)
+        return
+    for before, frame in zip([first, *others], others, strict=False):
+        assert np.nanmedian(frame.motion[..., 0]) == -8 and frame.motion_since_ns == before.stamp_ns
 
 
 @needs_shared_data

@@ -40,6 +40,7 @@ def test_masks_lose_their_void(tree: Path) -> None:
 def test_videos_follow_one_another_at_15_hz(tree: Path) -> None:
     video = VSPWVideo(tree)
     assert len(video) == 5 and video.name == "vspw/val/all" and all(frame.truth is not None for frame in video)
+    assert video.classes is None, "without the file of names"
     gaps_s = np.diff([frame.stamp_ns for frame in video]) / 1e9
     assert gaps_s.tolist() == pytest.approx([1 / 15, 1 / 15, 60, 1 / 15])
     assert len(VSPWVideo(tree, drive="10_b")) == 2
@@ -62,6 +63,7 @@ def test_names_come_from_the_data_set(tree: Path) -> None:
     numbers = {"others": 0} | {f"class {n}": str(n) for n in range(124, 0, -1)}
     (tree / "label_num_dic_final.json").write_text(json.dumps(numbers))
     labels = vspw_labels(tree)
+    assert VSPWVideo(tree).classes == labels.names
     assert len(labels) == 124 and labels.names[0] == "class 1" and labels.names[-1] == "class 124"
     assert labels.palette[:4].tolist() == [[128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128]]
     assert len(np.unique(labels.palette, axis=0)) == 124

@@ -116,3 +116,13 @@ def test_truth_of_another_label_set_is_ignored_and_said() -> None:
     figures = replay([frame(1, 0, truth=1), frame(1, 100, truth=77), frame(1, 200, truth=1)], segmenter(), CLASSES)
     report = figures.report()
     assert report["frames"] == 3 and "got up to 77" in report["truth_ignored"]
+
+
+def test_truth_of_known_other_classes_is_ignored_from_the_first_frame() -> None:
+    class Other(list):
+        classes = tuple(reversed(CLASSES))
+
+    report = replay(Other([frame(1, 0, truth=1), frame(1, 100, truth=1)]), segmenter(), CLASSES).report()
+    assert report["frames"] == 2 and "in name or order" in report["truth_ignored"] and "miou" not in report
+    Other.classes = tuple(CLASSES)
+    assert "miou" in replay(Other([frame(1, 0, truth=1)]), segmenter(), CLASSES).report()

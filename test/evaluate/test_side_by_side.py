@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -13,14 +14,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from test.core.test_card import card
 from vss_ros.assemble import Model, load_model, load_settings
 from vss_ros.core.errors import ConfigError, DataError
 from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.data.synthetic import SyntheticDrive
 from vss_ros.evaluate.metrics import ConfusionMatrix
-from vss_ros.evaluate.side_by_side import Contender, contenders_of, evaluate, miou_difference
-from vss_ros.evaluate.table import comparison_rows, comparison_table
+from vss_ros.evaluate.quantities import QUANTITIES
+from vss_ros.evaluate.side_by_side import Contender, check_classes, contenders_of, evaluate, miou_difference
+from vss_ros.evaluate.table import comparison_rows, comparison_tables
 
 SIZE = (64, 96)
 
@@ -30,10 +34,14 @@ def load(folder: Path, **changes: Any) -> Model:
     return load_model(load_settings(values=settings | changes))
 
 
+def unasked() -> tuple[int, int]:
+    raise AssertionError("only the global window needs the camera's size, which costs opening the source")
+
+
 @pytest.fixture(scope="module")
 def reports(single_folder: Path, lmanet_folder: Path) -> list[dict[str, Any]]:
     models = [load(single_folder), load(lmanet_folder)]
-    contenders = contenders_of(models, "off", SIZE, lambda model, changes: load(lmanet_folder, **changes))
+    contenders = contenders_of(models, "off", unasked, lambda model, changes: load(lmanet_folder, **changes))
     return evaluate(SyntheticDrive(seed=3, size=SIZE, frames=12), contenders)
 
 
@@ -72,20 +80,37 @@ def test_the_floor_is_the_truth_of_the_frame_before(reports: list[dict[str, Any]
 
 
 def test_the_table_shows_them_all(reports: list[dict[str, Any]]) -> None:
-    table = comparison_table(reports, "x")
-    assert [column.header for column in table.columns] == ["", *(report["model"] for report in reports)]
-    (row,) = (i for i, cell in enumerate(table.columns[0].cells) if cell == "mIoU")
-    shown = [list(column.cells)[row] for column in table.columns[1:]]
-    assert shown == [f"{report['miou']:.3f}" for report in reports]
+    accuracy, _, cost = comparison_tables(reports, "x")
+    names = [report["model"] for report in reports]
+    assert list(accuracy.columns[0].cells) == names and list(cost.columns[0].cells) == names[:3]
+    (miou,) = (column for column in accuracy.columns if column.header == "mIoU")
+    assert list(miou.cells) == [f"{report['miou']:.3f}" for report in reports]
+
+
+def test_the_tables_fit_a_narrow_terminal_without_breaking_a_figure() -> None:
+    one: dict[str, Any] = {quantity.key: 0.25 for quantity in QUANTITIES}
+    one |= {
+        "miou_over_first_95": [-0.123, 0.123],
+        "model": "lmanet_bisenet_cityscapes, window global",
+        "latency_p99_ms": 1234.5,
+        "parameters": 98_765_432,
+    }
+    console = Console(width=80, record=True, file=io.StringIO())
+    for table in comparison_tables([{**one, "model": "single_erfnet_camvid"}, one], "drive"):
+        console.print(table)
+    text = console.export_text()
+    assert all(figure in text for figure in ("-0.123 to +0.123", "1234.5", "98,765,432"))
+    assert sum("single_erfnet_camvid " in line for line in text.splitlines()) == 3
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_models_are_named_once_and_ablations_are_known(lmanet_folder: Path) -> None:
     model = load(lmanet_folder)
     with pytest.raises(ConfigError, match="name each one once"):
-        contenders_of([model, model], "on", SIZE, lambda m, _: m)
+        contenders_of([model, model], "on", unasked, lambda m, _: m)
     with pytest.raises(ConfigError, match="on, off, slots, window, got 'speed'"):
-        contenders_of([model], "speed", SIZE, lambda m, _: m)
-    names = [c.name for c in contenders_of([model], "slots", SIZE, lambda m, _: m)]
+        contenders_of([model], "speed", unasked, lambda m, _: m)
+    names = [c.name for c in contenders_of([model], "slots", unasked, lambda m, _: m)]
     assert names == ["tiny_lmanet", *(f"tiny_lmanet, slots {n}" for n in (0, 1, 2, 4, 5))], "3 is its own"
     with pytest.raises(ConfigError, match="models of the same classes"):
         evaluate([], [])
@@ -98,7 +123,7 @@ def test_the_windows_of_the_paper_end_with_one_that_holds_the_whole_picture(lman
         tried.append(changes)
         return model
 
-    names = [c.name for c in contenders_of([load(lmanet_folder)], "window", SIZE, tuned)]
+    names = [c.name for c in contenders_of([load(lmanet_folder)], "window", lambda: SIZE, tuned)]
     assert names == ["tiny_lmanet", *(f"tiny_lmanet, window {n}" for n in (1, 11, 21, 41, "global"))]
     # the network runs at 96x64 px, 12x8 cells: from the first cell of a row to the last one are 11
     assert tried[-1] == {"memory.window": 23}
@@ -106,7 +131,7 @@ def test_the_windows_of_the_paper_end_with_one_that_holds_the_whole_picture(lman
 
 def test_a_wide_camera_has_a_wider_global_window(lmanet_folder: Path) -> None:
     free = load(lmanet_folder, **{"model.input_size": "auto"})
-    wide = contenders_of([free], "window", (100, 600), lambda m, changes: replace(m, plan=changes))[-1]
+    wide = contenders_of([free], "window", lambda: (100, 600), lambda m, changes: replace(m, plan=changes))[-1]
     assert wide.model.plan == {"memory.window": 2 * (192 // 8) - 1}, "6144 px in the shape of 600x100 are 192x32"
 
 
@@ -129,6 +154,29 @@ def test_an_interval_covers_the_difference_and_widens_with_the_noise() -> None:
         assert low < mean < high and low > 0, "the difference is real in both"
         widths.append(high - low)
     assert widths[0] < widths[1]
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [
+        (("sky", "road"), r"2 classes of 'tiny' was wanted, synthetic:0x1 has 2 classes: id 0 is road .* and sky in"),
+        (("road", "sky", "car"), r"has 3 classes: id 2 is no class in the model and car in the truth; choose"),
+        (("road",), r"has 1 classes: id 1 is sky in the model and no class in the truth"),
+        (("road", ""), r"id 1 is sky in the model and no class in the truth"),
+    ],
+)
+def test_truth_of_other_classes_is_refused(tmp_path: Path, classes: tuple[str, ...], says: str) -> None:
+    drive, model = SyntheticDrive(frames=1), card(tmp_path)
+    drive.classes = classes
+    with pytest.raises(DataError, match=says):
+        check_classes(drive, model)
+
+
+@pytest.mark.parametrize("classes", [("road", "sky"), None])
+def test_truth_of_the_same_or_unknown_classes_is_taken(tmp_path: Path, classes: Any) -> None:
+    drive = SyntheticDrive(frames=1)
+    drive.classes = classes
+    check_classes(drive, card(tmp_path))
 
 
 def test_a_contender_is_a_name_and_a_model(lmanet_folder: Path) -> None:
@@ -157,7 +205,7 @@ def test_without_truth_every_key_is_there_and_labels_are_compared(single_folder:
     same = [np.mean(r["tiny_single"].labels == r["tiny_lmanet"].labels) for r in seen]
     assert len(seen) == 4 and list(seen[1]) == ["tiny_single", "tiny_lmanet"], "in the order of the contenders"
     assert second["agreement_with_first"] == pytest.approx(np.mean(same)) and "agreement_with_first" not in first
-    shown = list(comparison_table([first, second], "x").columns[0].cells)
+    shown = [column.header for table in comparison_tables([first, second], "x") for column in table.columns]
     assert "agreement with first" in shown and not any("mIoU" in str(name) for name in shown)
 
 

@@ -1,6 +1,7 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from PIL import Image
 
 from test.core.test_card import card
+from vss_ros.core.errors import DataError
 from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.data.bag import BagSource
 from vss_ros.data.video import VideoSource
-from vss_ros.evaluate.sinks import LabelImages, LabelsBag, OverlayVideo, legend
+from vss_ros.evaluate.sinks import LabelImages, LabelsBag, OverlayVideo, frame_rate, legend
 
 SIZE = (48, 64)
 
@@ -53,7 +55,7 @@ def test_the_labels_bag_holds_bytes_and_stamps_untouched(tmp_path: Path) -> None
 
 
 def test_the_overlay_shows_picture_labels_and_legend(tmp_path: Path) -> None:
-    sink = OverlayVideo(tmp_path / "overlay.mp4", card(tmp_path), fps=10.0)
+    sink = OverlayVideo(tmp_path / "overlay.mp4", card(tmp_path))
     for frame, result in pairs(4):
         sink.write(frame, result)
     sink.close()
@@ -62,8 +64,37 @@ def test_the_overlay_shows_picture_labels_and_legend(tmp_path: Path) -> None:
 
 
 def test_an_overlay_without_frames_writes_nothing(tmp_path: Path) -> None:
-    OverlayVideo(tmp_path / "overlay.mp4", card(tmp_path), fps=10.0).close()
+    OverlayVideo(tmp_path / "overlay.mp4", card(tmp_path)).close()
     assert not (tmp_path / "overlay.mp4").exists()
+
+
+@pytest.mark.parametrize("count", [3, 7])
+def test_an_overlay_runs_at_the_rate_of_the_source(tmp_path: Path, count: int) -> None:
+    sink = OverlayVideo(tmp_path / "overlay.mp4", card(tmp_path))
+    for n, (frame, result) in enumerate(pairs(count)):
+        sink.write(replace(frame, stamp_ns=round(n * 1e9 / 15)), result)
+    sink.close()
+    stamps_ns = [frame.stamp_ns for frame in VideoSource(tmp_path / "overlay.mp4")]
+    assert stamps_ns == pytest.approx([n * 1e9 / 15 for n in range(count)], abs=1e5)
+
+
+@pytest.mark.parametrize(
+    ("gaps_ms", "rate"),
+    [([100, 100, 250, 100], 10), ([40] * 4, 25), ([60_000] * 4, 1), ([], 10), ([0, 0], 10), ([0.001], 120)],
+)
+def test_the_rate_is_that_of_most_gaps(gaps_ms: list[float], rate: float) -> None:
+    stamps_ns = np.cumsum([1_700_000_000_000_000_000, *(round(1e6 * gap) for gap in gaps_ms)])
+    assert frame_rate(stamps_ns.tolist()) == pytest.approx(rate)
+
+
+def test_an_overlay_refuses_a_picture_of_another_size_when_it_comes(tmp_path: Path) -> None:
+    sink = OverlayVideo(tmp_path / "overlay.mp4", card(tmp_path))
+    (frame, result), (other, _) = pairs(2)
+    sink.write(frame, result)
+    with pytest.raises(DataError, match="wants images of that size"):
+        sink.write(replace(other, image=np.zeros((96, 64, 3), np.uint8)), result)
+    sink.close()
+    assert len(list(VideoSource(tmp_path / "overlay.mp4"))) == 1
 
 
 def test_label_images_are_indices(tmp_path: Path) -> None:

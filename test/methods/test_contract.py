@@ -23,7 +23,10 @@ METHODS = sorted(methods())
 NETS = ["erfnet", "pspnet18", "pspnet18_camvid", "bisenet18"]
 DEEP_NETS = ["pspnet50", "pspnet101", "bisenet34"]  # of the same parts as the others, but of hundreds of megabytes
 STT: dict[str, Any] = {"start": 1, "growth": 1, "end": 3, "heads": 4, "hidden": 64}
-OPTIONS = {"lmanet": {"slots": 3, "window": 5}, "stt": {**STT, "width": 64}}
+ARSEG: dict[str, Any] = {"period": 3, "window": 3}  # of clips of 4 and streams of 7 frames the last is a keyframe
+# of streams of 7 frames and of clips of the last 4 the reference frame is the same
+SSLTM = {"frames": 3, "block": 4, "width": 64, "hidden": 64, "distance": 3, "every": 3, "context_width": 32}
+OPTIONS = {"lmanet": {"slots": 3, "window": 5}, "stt": {**STT, "width": 64}, "arseg": ARSEG, "ssltm": SSLTM}
 PASSED_THROUGH = {**OPTIONS["lmanet"], "key_channels": 128, "value_channels": 512, "fusion": "bottleneck"}
 CASES = [
     *((method, net, OPTIONS.get(method, {})) for net in NETS for method in METHODS),
@@ -46,7 +49,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @lru_cache(maxsize=2)  # both backends of the folder under test; loading takes longer than running
 def model(folder: Path, backend: str = "onnx") -> Model:
-    values = {"model.name": str(folder), "runtime.backend": backend, "memory.scene_cut": 0.0}
+    values = {"model.name": str(folder), "runtime.backend": backend, "memory.scene_cut": 0.0, "motion.source": "zero"}
     return load_model(load_settings(values=values))
 
 
@@ -73,7 +76,7 @@ def same(a: Segmentation, b: Segmentation) -> bool:
 
 
 def test_all_methods_are_found() -> None:
-    assert {"single", "lmanet", "stt"} <= set(METHODS)
+    assert {"single", "lmanet", "stt", "arseg", "ssltm"} <= set(METHODS)
 
 
 def test_two_runs_are_bit_identical(folder: Path, frames: list[Frame], streamed: list[Segmentation]) -> None:

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from vss_ros.nets import NETS  # noqa: E402
+from vss_ros.nets.stages import split_at_classifier  # noqa: E402
 
 
 def gmac(module: torch.nn.Module, *inputs: torch.Tensor) -> float:
@@ -45,3 +46,20 @@ def test_costs_what_the_published_network_does(
     assert counted == pytest.approx(macs, rel=2e-3)
     halves = [*net.encoder.parameters(), *net.decoder.parameters()]
     assert sum(p.numel() for p in halves) == pytest.approx(parameters, rel=5e-3)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_decoder_is_what_makes_the_classified_features_and_the_classifier(name: str) -> None:
+    torch.manual_seed(0)
+    with torch.device("meta" if name in ("pspnet50", "pspnet101") else "cpu"):
+        net = NETS[name](11).eval()
+        features = torch.rand(1, net.feature_channels, 4, 6)
+        head, classifier = split_at_classifier(net.decoder)
+        with torch.no_grad():
+            classified, logits = head(features), net.decoder(features)
+            again = classifier(classified)
+    stride = net.classified_stride
+    assert classified.shape == (1, net.classified_channels, 8 * 4 // stride, 8 * 6 // stride)
+    parts = {f"{key}" for part in (head, classifier) for key in part.state_dict()}
+    assert parts == set(net.decoder.state_dict()), "names stay, so that weights find their places"
+    assert again.shape == logits.shape and (again.is_meta or again.equal(logits))

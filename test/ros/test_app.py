@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import gc
-import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -18,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from test.conftest import PATIENCE_S, until
 from vss_ros.core.errors import ConfigError, VssError
 from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.core.segmenter import StreamOptions
 from vss_ros.ros.app import SegmentApp, warm_up
 
 OPTIONS = StreamOptions(model_size=(16, 16))
-PATIENCE_S = 20.0
 
 
 class FakeStream:
@@ -74,25 +72,6 @@ def picture(stamp_ns: int = 0, value: int = 1, encoding: str = "rgb8") -> Any:
     )
     data = np.full((2, 4, 3), value, np.uint8).tobytes()
     return SimpleNamespace(header=header, height=2, width=4, encoding=encoding, is_bigendian=0, step=12, data=data)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.002)
-
-
-@pytest.fixture
-def logged():
-    """Records of the app's logger; caplog misses them where pytest's ROS plugins have cut loggers off the root."""
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
-    logger = logging.getLogger("vss_ros.ros.app")
-    logger.addHandler(handler)
-    yield records
-    logger.removeHandler(handler)
 
 
 class Bench:

@@ -80,8 +80,10 @@ def test_every_argument_is_declared_at_the_top_with_its_meaning(ros, file):
         "rviz",
         "points",
         "points_topic",
+        "input_size",
+        "build_only",
     ]:
-        assert f"'{name}':" in shown
+        assert f"'{name}':" in shown or (file.startswith("replay") and name in ("input_size", "build_only"))
     assert "No description given" not in shown
     backend = next(declared for declared in declarations() if declared.key == "runtime.backend")
     assert backend.says in shown, "the texts are those of the settings"
@@ -161,6 +163,17 @@ def test_without_rviz_the_node_runs_and_the_log_says_how_to_get_it(ros, single_f
     ros.launch("segment.launch.py", "rviz:=true", f"model:={single_folder}")
     assert "apt install ros-" in said_by(ros, "rviz:=true wants the package rviz2")
     said_by(ros, "waiting for Image")
+
+
+def test_engines_alone_are_built_and_the_exit_code_says_that_they_were_not(ros, single_folder):
+    """There is no TensorRT here; the node that builds ends by itself, and the launch with it."""
+    arguments = ["build_only:=true", "backend:=tensorrt", "input_size:=96x64", f"model:={single_folder}"]
+    process = ros.launch("segment.launch.py", *arguments)
+    assert process.wait(timeout=60) == 1, ros.log.read_text()
+    said = ros.log.read_text()
+    assert "backend 'tensorrt' wants" in said
+    assert "no engines were built, exit code 1; the node's own message says why" in said
+    assert "configured" not in said, "it is never brought to work"
 
 
 def said_by(ros: SimpleNamespace, text: str) -> str:

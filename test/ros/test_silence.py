@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from vss_ros.data.messages import TRANSPORTS
 from vss_ros.ros.silence import (
     NAMELESS,
     Publisher,
@@ -34,11 +35,17 @@ def test_nobody_publishes():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "offered", "transport"), [(IMAGE, COMPRESSED, "compressed"), (COMPRESSED, IMAGE, "raw")]
+    ("wanted", "offered", "transport"),
+    [(IMAGE, COMPRESSED, "compressed"), (COMPRESSED, IMAGE, "raw"), (IMAGE, TRANSPORTS["ffmpeg"], "ffmpeg")],
 )
 def test_the_wrong_type(wanted, offered, transport):
     said = _why(Publisher("/cam/driver", offered, True, False), wanted=wanted)
     assert "/cam/driver publishes " + offered in said and f"image_transport to {transport}" in said
+
+
+def test_a_type_that_has_no_pictures():
+    said = _why(Publisher("/chatter", "std_msgs/msg/String", True, False))
+    assert "publishes std_msgs/msg/String; choose another image_topic" in said and "image_transport" not in said
 
 
 def test_an_overridden_profile_that_does_not_fit():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from vss_ros.assemble import load_card, plan_for
 from vss_ros.core.errors import BackendError, CardError, StageError
 from vss_ros.core.method import Host
 from vss_ros.methods.lmanet.plan import LMANet
-from vss_ros.runtimes.onnx import OnnxRuntime
+from vss_ros.runtimes.onnx import OnnxRuntime, session_options
 
 
 def runtime(folder: Path) -> OnnxRuntime:
@@ -60,3 +61,9 @@ def test_refuses_a_file_cut_short_even_where_the_card_was_changed_to_fit(single_
     (folder / "card.yaml").write_text(yaml.safe_dump(card))
     with pytest.raises(BackendError, match=r"onnxruntime [\d.]+ refuses .*encode\.onnx"):
         runtime(folder)
+
+
+def test_sessions_take_the_threads_they_are_given_and_none_of_them_spins() -> None:
+    options = session_options(3)
+    assert options.intra_op_num_threads == 3 and session_options(0).intra_op_num_threads == os.cpu_count()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
+from test.conftest import PATIENCE_S, until
 from test.core.fakes import HOST, FakeRuntime, Summing
 from vss_ros.core.errors import BackendError
 from vss_ros.core.frame import Frame, Segmentation
@@ -22,7 +22,6 @@ from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
 from vss_ros.data.resize import resize
 from vss_ros.runtimes.preparing import Observe, Prepared, Preparing, Step
 
-PATIENCE_S = 20.0
 SIZE = (16, 24)
 
 
@@ -70,13 +69,6 @@ class Builder:
         return Prepared(self.engines, "fp16, as good as can be")
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.002)
-
-
 class Bench:
     """A stream on a `Preparing`, fed with one red value a frame."""
 
@@ -118,18 +110,6 @@ def bench(now_s: list[float]) -> Iterator[Bench]:
     made = Bench(now_s)
     yield made
     made.builder.go.set()
-
-
-@pytest.fixture
-def logged() -> Iterator[list[logging.LogRecord]]:
-    """Records of the package; caplog misses them where pytest's ROS plugins have cut loggers off the root."""
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
-    logger = logging.getLogger("vss_ros.runtimes.preparing")
-    logger.addHandler(handler)
-    yield records
-    logger.removeHandler(handler)
 
 
 def test_memory_and_frames_outlive_the_change(bench: Bench) -> None:

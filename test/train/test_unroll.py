@@ -15,12 +15,12 @@ torch = pytest.importorskip("torch")
 
 from vss_ros.core.frame import Frame  # noqa: E402
 from vss_ros.core.look import Border, Look  # noqa: E402
-from vss_ros.core.memory import Bank, BankSpec  # noqa: E402
+from vss_ros.core.memory import Bank, BankSpec, MemoryBank  # noqa: E402
 from vss_ros.core.method import CONFIDENCE, IMAGE, LABELS, Attend, Host, Outputs, Run, StepInput  # noqa: E402
 from vss_ros.core.segmenter import StreamOptions, StreamSegmenter  # noqa: E402
 from vss_ros.core.stage import StageSpec, TensorSpec  # noqa: E402
 from vss_ros.runtimes.torch import TorchRuntime  # noqa: E402
-from vss_ros.train.unroll import unroll  # noqa: E402
+from vss_ros.train.unroll import ClipBank, last_frame  # noqa: E402
 
 HOST = Host("tiny", 3, 1)
 GRID = TensorSpec("features", "float32", ("H", "W", 1, 3))
@@ -75,7 +75,9 @@ class Decode(torch.nn.Module):
 def test_centres_and_sink_reach_the_read_in_training_and_in_a_stream() -> None:
     stages = torch.nn.ModuleDict({"encode": Encode(), "decode": Decode()})
     clip = np.random.default_rng(0).integers(0, 256, (3, 16, 20, 3), np.uint8)
-    logits = unroll(Moving(), HOST, stages, torch.from_numpy(clip)[:, None])
+    last = last_frame(Moving(), HOST, stages, torch.from_numpy(clip)[:, None])
+    logits = last.logits
+    assert last.outputs["encode"]["features"].equal(torch.from_numpy(clip[-1:, :, :, None]) / 255), "of the last frame"
     logits.sum().backward()
     assert stages["encode"].sink.grad.abs() > 0
 
@@ -86,3 +88,20 @@ def test_centres_and_sink_reach_the_read_in_training_and_in_a_stream() -> None:
     trained = (logits[0, :, :, 0] * 255).round().detach().numpy()
     np.testing.assert_array_equal(streamed.labels, trained)
     assert "attend" in streamed.times_ms and not np.array_equal(streamed.labels, clip[-1, :, :, 0])
+
+
+@pytest.mark.parametrize(("slots", "every"), [(1, 1), (3, 1), (2, 3), (3, 4)])
+def test_a_clip_remembers_what_a_stream_remembers(slots: int, every: int) -> None:
+    spec = BankSpec("past", slots, (SINK,), every)
+    stream, clip = MemoryBank(spec, 1, 1, np.empty), ClipBank(slots, every)
+    for number in range(20):
+        if number == 7:
+            stream.clear()
+            clip.clear()
+        held = []
+        for view in (stream.read(), clip.read()):
+            slots_by_age = sorted((int(view.age[slot]), slot) for slot in np.flatnonzero(view.valid))
+            held.append([(age, float(np.ravel(view.at(slot, "sink"))[0])) for age, slot in slots_by_age])
+        assert held[0] == held[1]
+        stream.push(sink=np.full(1, number, np.float32))
+        clip.push(sink=torch.full((2, 1), float(number)))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from vss_ros.core.errors import AttentionError
 from vss_ros.core.look import Look
 
 FloatArray = npt.NDArray[np.float32]
+
+Shape = tuple[int, ...]
 
 _AXES = {"keys": "(T, h, w, heads, dk)", "values": "(T, h, w, heads, dv)"}
 _QUERY, _LIST = "(h, w, heads, dk)", "(h, w, heads, dk) or, with centres, (N, heads, dk)"
@@ -131,6 +134,38 @@ def _check_shape(name: str, array: FloatArray, wanted: tuple[int, ...], remedy: 
         raise AttentionError(f"{name} wants {_AXES[name]} = {wanted}, got {array.shape}; {remedy}")
 
 
+def check_shapes(query: Shape, keys: Shape, values: Shape, *, moved: bool) -> None:
+    """Refuse the shapes of a read on a GPU that do not belong together; `moved`: each query comes with a centre."""
+    if len(keys) != 5 or len(values) != 5 or 0 in keys or 0 in values:
+        raise AttentionError(
+            "keys and values want (T, h, w, heads, channels), none of them 0, "
+            f"got {keys} and {values}; channels come last, and heads are 1 where unused"
+        )
+    if values[:4] != keys[:4]:
+        raise AttentionError(
+            f"values wants {keys[:4]} and channels, got {values}; push key and value of one frame together"
+        )
+    fits = len(query) in (3, 4) if moved else query[:-2] == keys[1:3]
+    if not fits and len(query) == 3:
+        raise AttentionError(
+            f"a list of queries {query} wants centres ({query[0]}, 2), got None; say where each one looks"
+        )
+    if not fits or query[-2:] != keys[3:]:
+        raise AttentionError(
+            f"query wants (h, w, heads, dk) = {keys[1:]} or, with centres, (N, heads, dk), "
+            f"got {query}; the query and the keys come from the same encoder and picture"
+        )
+
+
+def check_centres(shape: Shape, dtype: str, places: Shape, dtypes: Sequence[str] = ("int32", "int64")) -> None:
+    """Refuse centres that are not one (row, column) in whole cells for each of the queries' places."""
+    if shape != (*places, 2) or dtype not in dtypes:
+        raise AttentionError(
+            f"centres wants {(*places, 2)} {' or '.join(dtypes)}, got {shape} {dtype}; "
+            "give one (row, column) in cells per query, rounded where motion is not whole"
+        )
+
+
 def check_look(look: Look, slots: int) -> None:
     """Refuse a look that does not fit the number of slots, or whose scale is not finite."""
     if len(look.windows) not in (1, slots):
@@ -156,13 +191,19 @@ def checked_valid(valid: npt.NDArray[np.bool_] | None, slots: int) -> npt.NDArra
     return flags
 
 
-def _checked_centres(centres: Any, grid: tuple[int, ...]) -> npt.NDArray[np.int32]:
-    cells = np.asarray(centres)
-    if cells.dtype not in (np.int32, np.int64) or cells.shape != (*grid, 2):
+def checked_logits(sink: Any, heads: int) -> tuple[float, ...]:
+    """The sink of each head from a number or `(heads,)` on the host; -inf where there is none."""
+    logits = np.asarray(-np.inf if sink is None else sink)
+    if logits.shape not in ((), (heads,)) or (np.isnan(logits) | np.isposinf(logits)).any():
         raise AttentionError(
-            f"centres wants {(*grid, 2)} int32 or int64, got {cells.shape} {cells.dtype}; "
-            "give one (row, column) in cells per query, rounded where motion is not whole"
+            f"sink wants a number or ({heads},), finite or -inf, got {logits.tolist()}; look at the model's weights"
         )
+    return tuple(np.broadcast_to(logits, heads).tolist())
+
+
+def _checked_centres(centres: Any, places: Shape) -> npt.NDArray[np.int32]:
+    cells = np.asarray(centres)
+    check_centres(cells.shape, str(cells.dtype), places)
     return np.ascontiguousarray(np.clip(cells, -_FARTHEST, _FARTHEST), np.int32)
 
 

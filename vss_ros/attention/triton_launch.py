@@ -15,15 +15,25 @@ import numpy as np
 import numpy.typing as npt
 
 from vss_ros.attention import triton_kernel
-from vss_ros.attention.check import check_look, checked_valid
-from vss_ros.attention.triton_plan import DTYPES, LOG2_E, MOST_KEY_CHANNELS, NO_SINK, Grid, Read, Tiles, tiles
+from vss_ros.attention.check import check_centres, check_look, check_shapes, checked_logits, checked_valid
+from vss_ros.attention.triton_plan import (
+    DTYPES,
+    FARTHEST,
+    LOG2_E,
+    MOST_KEY_CHANNELS,
+    NO_SINK,
+    Grid,
+    Read,
+    Tiles,
+    sink_entries,
+    table_entries,
+    tiles,
+)
 from vss_ros.core.errors import AttentionError
 from vss_ros.core.look import Border, Look
 
 if TYPE_CHECKING:
     from torch import Tensor, device
-
-_FAR = 1 << 29  # cells; positions of a window that reaches further do not fit 32 bits
 
 
 def attend_triton(
@@ -75,9 +85,9 @@ def attend_triton(
     if grid.queries == 0:
         return out
     capability, processors = _gpu(query.device)
-    cut = tiles(str(query.dtype).removeprefix("torch."), dk, values.shape[-1], capability)
+    cut = tiles(_dtype(query), dk, values.shape[-1], capability)
     parts = _checked_parts(parts, grid.slots) or grid.parts(cut, processors)
-    table = _table(query.device, tuple((slot, min(look.window_of(slot) // 2, _FAR)) for slot in numbers))
+    table = _table(query.device, table_entries(look, numbers))
     _launch(query, keys, values, look, centres, table, _sink(sink, heads, query.device), out, grid, cut, parts)
     return out
 
@@ -140,50 +150,23 @@ def _check(query: Tensor, keys: Tensor, values: Tensor, look: Look, centres: Ten
     refused = why_not(query.device.type)
     if refused:
         raise AttentionError(f"{refused}; use vss_ros.attention.local_attention on the CPU")
-    if keys.ndim != 5 or values.ndim != 5 or 0 in keys.shape or 0 in values.shape:
-        raise AttentionError(
-            "keys and values want (T, h, w, heads, channels), none of them 0, "
-            f"got {tuple(keys.shape)} and {tuple(values.shape)}; channels come last, and heads are 1 where unused"
-        )
-    slots, height, width, heads, dk = keys.shape
-    if tuple(values.shape[:4]) != (slots, height, width, heads):
-        raise AttentionError(
-            f"values wants {(slots, height, width, heads)} and channels, got {tuple(values.shape)}; "
-            "push key and value of one frame together"
-        )
-    places = tuple(query.shape[:-2])
-    fits = query.ndim in (3, 4) if centres is not None else places == (height, width)
-    if not fits and query.ndim == 3:
-        raise AttentionError(
-            f"a list of queries {tuple(query.shape)} wants centres ({len(query)}, 2), got None; "
-            "say where each one looks"
-        )
-    if not fits or tuple(query.shape[-2:]) != (heads, dk):
-        raise AttentionError(
-            f"query wants (h, w, heads, dk) = {(height, width, heads, dk)} or, with centres, (N, heads, dk), "
-            f"got {tuple(query.shape)}; the query and the keys come from the same encoder and picture"
-        )
+    check_shapes(tuple(query.shape), tuple(keys.shape), tuple(values.shape), moved=centres is not None)
+    slots, dk = keys.shape[0], keys.shape[-1]
     if dk > MOST_KEY_CHANNELS:
         raise AttentionError(f"the GPU kernel wants at most {MOST_KEY_CHANNELS} key channels, got {dk}; project them")
-    dtypes = [str(x.dtype).removeprefix("torch.") for x in (query, keys, values)]
+    dtypes = [_dtype(x) for x in (query, keys, values)]
     if len({*dtypes}) > 1 or dtypes[0] not in DTYPES:
         raise AttentionError(f"query, keys and values want one dtype of {', '.join(DTYPES)}, got {', '.join(dtypes)}")
-    _check_centres(centres, places)
+    if centres is not None:
+        check_centres(tuple(centres.shape), _dtype(centres), tuple(query.shape[:-2]))
     check_look(look, slots)
     given = [query, keys, values, *([] if centres is None else [centres])]
     if len({x.device for x in given}) > 1:
         raise AttentionError(f"all tensors want one device, got {', '.join(str(x.device) for x in given)}")
 
 
-def _check_centres(centres: Tensor | None, places: tuple[int, ...]) -> None:
-    if centres is None:
-        return
-    dtype = str(centres.dtype).removeprefix("torch.")
-    if tuple(centres.shape) != (*places, 2) or dtype not in ("int32", "int64"):
-        raise AttentionError(
-            f"centres wants {(*places, 2)} int32 or int64, got {tuple(centres.shape)} {dtype}; "
-            "give one (row, column) in cells per query, rounded where motion is not whole"
-        )
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _checked_parts(parts: int | None, slots: int) -> int | None:
@@ -209,27 +192,24 @@ def _sink(sink: Tensor | Sequence[float] | float | None, heads: int, where: devi
     import torch
 
     if not isinstance(sink, torch.Tensor):
-        logits = np.asarray(-np.inf if sink is None else sink)
-        if logits.shape in ((), (heads,)) and not (np.isnan(logits) | np.isposinf(logits)).any():
-            return _host_sink(where, tuple(np.broadcast_to(logits, heads).tolist()))
-        raise AttentionError(f"sink wants a number or ({heads},), finite or -inf, got {logits.tolist()}")
+        return _host_sink(where, sink_entries(checked_logits(sink, heads)))
     if tuple(sink.shape) not in ((), (heads,)):
         raise AttentionError(f"sink wants a number or ({heads},), got shape {tuple(sink.shape)}; give one per head")
     return (sink.detach().to(where, torch.float32) * LOG2_E).clamp(min=NO_SINK).expand(heads).contiguous()
 
 
 @functools.lru_cache(maxsize=64)
-def _host_sink(where: device, logits: tuple[float, ...]) -> Tensor:
+def _host_sink(where: device, entries: tuple[float, ...]) -> Tensor:
     import torch
 
-    return torch.tensor([max(logit * LOG2_E, NO_SINK) for logit in logits], dtype=torch.float32, device=where)
+    return torch.tensor(entries, dtype=torch.float32, device=where)
 
 
 def _int32(centres: Tensor) -> Tensor:
     import torch
 
     if centres.dtype != torch.int32:
-        centres = centres.clamp(-_FAR, _FAR).to(torch.int32)
+        centres = centres.clamp(-FARTHEST, FARTHEST).to(torch.int32)
     return centres.contiguous()
 
 

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from vss_ros.core.look import Look
 
 LOG2_E = math.log2(math.e)  # the kernels count logits in units of log 2
 NO_SINK = -1e30  # a logit that any other makes vanish
@@ -29,6 +31,8 @@ READ_SCALARS = {
 }
 MERGE_POINTERS = {"partial": "fp32", "partial_log": "fp32", "out": "any"}
 MERGE_SCALARS = {"rows": "i32", "parts": "i32"}
+
+FARTHEST = 1 << 29  # cells; positions of a window that reaches further do not fit 32 bits
 
 _PROGRAMS_PER_PROCESSOR = 4  # enough to hide the latency of loads; more only cost the merge
 
@@ -193,6 +197,16 @@ class Read:
     def merge_arguments(self) -> Iterator[Any]:
         """Of `merge_parts`, in order."""
         yield from (self.partial, self.partial_log, self.out, self.grid.queries * self.grid.heads, self.parts)
+
+
+def table_entries(look: Look, slots: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """What `Read.table` holds for these slots."""
+    return tuple((slot, min(look.window_of(slot) // 2, FARTHEST)) for slot in slots)
+
+
+def sink_entries(logits: Iterable[float]) -> tuple[float, ...]:
+    """What `Read.sink` holds for the logits of the heads, -inf = none."""
+    return tuple(max(logit * LOG2_E, NO_SINK) for logit in logits)
 
 
 def _power_of_two(count: int) -> int:

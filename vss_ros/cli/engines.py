@@ -56,7 +56,7 @@ def build_engines(
     camera: Annotated[
         str, typer.Option("--camera", help="Picture of the camera, WIDTHxHEIGHT px; the network's is then the node's.")
     ] = "",
-    precision: Annotated[str, typer.Option("--precision", help="fp16 or fp32.")] = "fp16",
+    precision: Annotated[str, typer.Option("--precision", help="fp16, fp32 or int8.")] = "fp16",
     settings: SettingsFile = None,
 ) -> None:
     """Build a model's engines for this machine's GPU before the node needs them; may take minutes.

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,12 @@ from vss_ros.cli.options import (
     progress,
     write_json,
 )
+from vss_ros.core.config import Settings
 from vss_ros.core.errors import DataError
+
+if TYPE_CHECKING:
+    from vss_ros.assemble import Model
+    from vss_ros.data.source import Source
 
 _OF_A_STREAM = ("model.input_size", "memory.", "output.size", "runtime.", "confidence.")
 
@@ -50,45 +55,63 @@ def evaluate(
     Example: `vss evaluate single_erfnet_camvid lmanet_erfnet_camvid --data ../shared/data/camvid --html runs/val.html`
     """
     from vss_ros.assemble import load_model
-    from vss_ros.data.camvid import CamVidVideo
-    from vss_ros.data.source import open_source
     from vss_ros.evaluate import report
     from vss_ros.evaluate.keeper import Keeper
-    from vss_ros.evaluate.machine import machine
-    from vss_ros.evaluate.side_by_side import contenders_of
+    from vss_ros.evaluate.side_by_side import check_classes, contenders_of
     from vss_ros.evaluate.side_by_side import evaluate as run
-    from vss_ros.evaluate.table import comparison_table
+    from vss_ros.evaluate.table import comparison_tables
 
     if html_file:
         report.ask_for_libraries()
     chosen = [load_settings_for(name, backend=backend, threads=threads) for name in models]
     loaded = [load_model(settings) for settings in chosen]
     settings_of = {id(model): settings for model, settings in zip(loaded, chosen, strict=True)}
-    source = open_source(data, topic=topic, truth_topic=truth_topic) if split == "val" else CamVidVideo(data, split)
-    camera = next((frame.size for frame in source), loaded[0].card.input_size)
-    contenders = contenders_of(
-        loaded, memory, camera, lambda m, changes: m.tuned(settings_of[id(m)].with_values(changes))
-    )
+    source = _source(data, split, topic, truth_topic, loaded)
     card = loaded[0].card
+    check_classes(source, card)
+    contenders = contenders_of(
+        loaded,
+        memory,
+        lambda: next((frame.size for frame in source), card.input_size),
+        lambda m, changes: m.tuned(settings_of[id(m)].with_values(changes)),
+    )
     kept = Keeper(len(card.labels), card.colours, len(source))
     with progress("evaluating", len(source)) as tick:
         reports = run(source, contenders, observers=[kept] if html_file else [], progress=tick)
-    content = {
-        "source": source.name,
-        "skipped": source.skipped,
-        "command": command_line(),
-        "settings": {key: value for key, value in chosen[0].flat().items() if key.startswith(_OF_A_STREAM)},
-        "machine": machine(),
-        "models": reports,
-    }
+    content = _content(source, chosen[0], reports)
     # before anything is printed: a reader such as `head` that has seen enough ends the process
     if json_file:
         write_json(json_file, content)
     if html_file:
         report.write_report(html_file, content, kept, card)
-    out.print(comparison_table(reports, f"{source.name}, {len(source)} frames"))
+    for table in comparison_tables(reports, f"{source.name}, {len(source)} frames"):
+        out.print(table, "")
     if "broken" in reports[0]:
         raise DataError(reports[0]["broken"])
+
+
+def _source(data: str, split: str, topic: str | None, truth_topic: str | None, loaded: list[Model]) -> Source:
+    from vss_ros.core.keyframes import reads_codec_motion
+    from vss_ros.data.camvid import CamVidVideo
+    from vss_ros.data.source import open_source
+
+    if split != "val":
+        return CamVidVideo(data, split)
+    motion = any(reads_codec_motion(model.plan, model.options.keyframes) for model in loaded)
+    return open_source(data, topic=topic, truth_topic=truth_topic, motion=motion)
+
+
+def _content(source: Source, settings: Settings, reports: list[dict[str, Any]]) -> dict[str, Any]:
+    from vss_ros.evaluate.machine import machine
+
+    return {
+        "source": source.name,
+        "skipped": source.skipped,
+        "command": command_line(),
+        "settings": {key: value for key, value in settings.flat().items() if key.startswith(_OF_A_STREAM)},
+        "machine": machine(),
+        "models": reports,
+    }
 
 
 @app.command()

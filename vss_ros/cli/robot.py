@@ -33,7 +33,7 @@ def node(
     ] = "auto",
     image_topic: Annotated[str, typer.Option(help="Pictures; with commas for several cameras.")] = "",
     camera_info_topic: Annotated[str, typer.Option(help="CameraInfo, likewise; not needed for labels.")] = "",
-    image_transport: Annotated[str, typer.Option(help="raw (Image) or compressed (CompressedImage).")] = "raw",
+    image_transport: Annotated[str, typer.Option(help="raw, compressed, ffmpeg or foxglove.")] = "raw",
     points: Annotated[str, typer.Option(help="Labelled points from depth or cloud; none leaves them out.")] = "none",
     points_topic: Annotated[str, typer.Option(help="Registered depth, or organised clouds, likewise.")] = "",
     namespace: Annotated[str, typer.Option(help="Of the node and of the topics it publishes.")] = "vss",

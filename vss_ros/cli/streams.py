@@ -99,12 +99,14 @@ def segment(
     Example: `vss segment drive.mp4 --out runs/labels`
     """
     from vss_ros.assemble import load_model
+    from vss_ros.core.keyframes import reads_codec_motion
     from vss_ros.data.source import open_source
     from vss_ros.evaluate.replay import replay as run
     from vss_ros.evaluate.sinks import LabelImages
 
     loaded = load_model(load_settings_for(model, slots, window, backend, threads, settings))
-    frames = open_source(source, topic=topic)
+    motion = reads_codec_motion(loaded.plan, loaded.options.keyframes)
+    frames = open_source(source, topic=topic, motion=motion)
     with progress("segmenting", len(frames)) as tick:
         figures = run(
             frames, loaded.stream(), loaded.card.labels, sinks=[LabelImages(folder, loaded.card)], progress=tick
@@ -125,19 +127,21 @@ def _replay(
     real_time: bool = False,
 ) -> None:
     from vss_ros.assemble import load_model
+    from vss_ros.core.keyframes import reads_codec_motion
     from vss_ros.data.source import open_source
     from vss_ros.evaluate.machine import machine
     from vss_ros.evaluate.replay import replay as run
     from vss_ros.evaluate.sinks import LabelsBag, OverlayVideo, Sink
     from vss_ros.evaluate.table import figures_table
 
-    frames = open_source(source, topic=topics[0], truth_topic=topics[1])
     loaded = load_model(settings)
+    motion = reads_codec_motion(loaded.plan, loaded.options.keyframes)
+    frames = open_source(source, topic=topics[0], truth_topic=topics[1], motion=motion)
     sinks: list[Sink] = []
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         labels, video = fresh(folder / "labels"), folder / "overlay.mp4"
-        sinks = [LabelsBag(labels, loaded.card), OverlayVideo(video, loaded.card, fps=10.0)]
+        sinks = [LabelsBag(labels, loaded.card), OverlayVideo(video, loaded.card)]
     with progress("segmenting", len(frames)) as tick:
         figures = run(frames, loaded.stream(), loaded.card.labels, sinks=sinks, real_time=real_time, progress=tick)
     for cause, count in frames.skipped.items():

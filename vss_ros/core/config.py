@@ -78,6 +78,39 @@ class MemorySettings:
 
 
 @dataclass(frozen=True)
+class MotionSettings:
+    source: str = setting(
+        "auto",
+        "What tells a method with keyframes how things moved: codec (the video's own vectors), flow (found in the "
+        "pictures), zero (nothing moves), auto (codec where a frame has them, else flow).",
+        choices=("auto", "codec", "flow", "zero"),
+    )
+    keyframe_every: int = setting(
+        -1,
+        "Frames from one keyframe to the next, at most; -1 takes the model card's number, 1 makes all keyframes.",
+        unit="frames",
+        low=-1,
+        high=1000,
+        live=True,
+    )
+    keyframe_within_s: float = setting(
+        2.0,
+        "Longest time from one keyframe to the next; 0 does not look.",
+        unit="s",
+        low=0.0,
+        high=3600.0,
+        live=True,
+    )
+    unmatched_max: float = setting(
+        0.4,
+        "Share of a picture that the one before does not show, above which it becomes a keyframe.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+
+
+@dataclass(frozen=True)
 class OutputSettings:
     size: str = setting("camera", "Size of the published labels: camera, model or WxH.")
     points: str = setting(
@@ -95,7 +128,12 @@ class RuntimeSettings:
         choices=("auto", "onnx", "tensorrt", "torch"),
     )
     precision: str = setting(
-        "fp16", "Of the network on TensorRT; the other backends compute in float32.", choices=("fp16", "fp32")
+        "fp16",
+        "Of the network on a GPU; int8 is TensorRT's alone, and fp16 to torch. CPUs compute in float32.",
+        choices=("fp16", "fp32", "int8"),
+    )
+    calibration: str = setting(
+        "", "Folder of consecutive pictures of the camera that int8 is calibrated on; empty takes the model's own."
     )
     workspace_mib: int = setting(
         1024, "Scratch memory of the GPU that a layer may take in a TensorRT engine.", unit="MiB", low=16, high=65536
@@ -123,8 +161,12 @@ class NodeSettings:
     )
     image_transport: str = setting(
         "raw",
-        "Message type of the image topic: raw is Image, compressed is CompressedImage (JPEG, PNG).",
-        choices=("raw", "compressed"),
+        "Message type of the image topic: raw is Image, compressed is CompressedImage (JPEG, PNG, or packets of H.264 "
+        "or H.265), ffmpeg is FFMPEGPacket, foxglove is CompressedVideo.",
+        choices=("raw", "compressed", "ffmpeg", "foxglove"),
+    )
+    build_only: bool = setting(
+        False, "Build TensorRT's engines for model.input_size, check them and end; the exit code says how it went."
     )
     max_age_ms: int = setting(
         0,
@@ -162,6 +204,7 @@ class Settings:
 
     model: ModelSettings = field(default_factory=ModelSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
+    motion: MotionSettings = field(default_factory=MotionSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     confidence: ConfidenceSettings = field(default_factory=ConfidenceSettings)

@@ -28,8 +28,11 @@ class Frame:
         stream: name of the camera or file; each stream has its own memory.
         frame_id: coordinate frame of the camera, copied through.
         motion: `(h, w, 2)` float32 px `(dx, dy)` from a position in this frame to the same point in the
-            previous frame, or None where no motion is known.
+            previous frame, NaN where that does not show it, or None where no motion is known. The positions divide
+            the picture evenly and may be fewer than its pixels.
         truth: `(H, W)` uint8 labels, 255 = unlabelled, where the source knows them; only evaluation reads it.
+        motion_since_ns: stamp of the frame that `motion` leads to; None = whatever frame is segmented before this one.
+            A source whose frames may be skipped names it, so that motion is never taken for that of a longer time.
     """
 
     stamp_ns: int
@@ -38,6 +41,7 @@ class Frame:
     frame_id: str = ""
     motion: FloatArray | None = None
     truth: UInt8Array | None = None
+    motion_since_ns: int | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = getattr(self.image, "shape", None), getattr(self.image, "dtype", None)

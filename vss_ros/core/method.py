@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -27,18 +27,31 @@ class Host:
         name: module name under `nets/`.
         feature_channels: channels of the encoder's output.
         stride: picture px per feature cell.
+        classified_channels: channels of the features that its classifier reads; 0 = a card of before says nothing.
+        classified_stride: picture px per cell of these; 0 = a card of before says nothing.
     """
 
     name: str
     feature_channels: int
     stride: int
+    classified_channels: int = 0
+    classified_stride: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StepInput:
-    """One prepared frame on the runtime's device: `image` is `(H, W, 3)` uint8 RGB."""
+    """One prepared frame on the runtime's device.
+
+    Attributes:
+        image: `(H, W, 3)` uint8 RGB.
+        motion: for a `KeyframeMethod`, `(h, w, 2)` float32 cells `(dx, dy)` to where things were in the keyframe; 0 in
+            a keyframe.
+        is_key: whether a `KeyframeMethod` is to make this frame a keyframe.
+    """
 
     image: Array
+    motion: Array | None = None
+    is_key: bool = True
 
 
 class Run(Protocol):
@@ -78,6 +91,23 @@ class TemporalMethod(Protocol):
 
     def step(self, x: StepInput, memory: Mapping[str, Bank], run: Run, attend: Attend) -> Outputs:
         """`labels` and `confidence`, both `(H, W)` uint8, of one frame; reads and writes `memory`."""
+        ...
+
+
+@runtime_checkable
+class KeyframeMethod(TemporalMethod, Protocol):
+    """A plan that treats some frames as keyframes, and the others by how far things have moved since.
+
+    Which frames are keyframes is the stream's to decide (`core/keyframes.py`).
+    """
+
+    @property
+    def period(self) -> int:
+        """Frames from a keyframe to the next, at most."""
+        ...
+
+    def motion_stride(self, host: Host) -> int:
+        """Picture px per cell of the motion that it reads."""
         ...
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from vss_ros.core.errors import FrameError
 from vss_ros.core.frame import UInt8Array
 
 Size = tuple[int, int]  # (height, width) in px
+Number = TypeVar("Number", bound=np.generic)
 Resize = Callable[[UInt8Array, Size], UInt8Array]  # (H, W, 3) uint8 to another size
 
 SMALLEST = 16  # px; two cells of the coarsest feature map
@@ -51,9 +53,9 @@ def needs_resizing(image: UInt8Array, size: Size) -> UInt8Array:
     return image
 
 
-def nearest(labels: UInt8Array, size: Size) -> UInt8Array:
-    """`(H, W)` labels at another size; each pixel takes the one that lies at its centre, none is mixed."""
-    if labels.shape == size:
+def nearest(labels: npt.NDArray[Number], size: Size) -> npt.NDArray[Number]:
+    """`(H, W)` labels, or `(H, W, ...)`, at another size; each pixel takes what lies at its centre, none is mixed."""
+    if labels.shape[:2] == size:
         return labels
     rows, columns = _centres(labels.shape[0], size[0]), _centres(labels.shape[1], size[1])
     return np.take(np.take(labels, rows, axis=0), columns, axis=1)

@@ -8,17 +8,20 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from vss_ros.core.frame import UNLABELLED, Frame, Segmentation
+from vss_ros.core.frame import UNLABELLED, Frame, Segmentation, UInt8Array
+from vss_ros.core.keyframes import KeyframeRules, Keyframes, Moved
 from vss_ros.core.memory import MemoryBank
-from vss_ros.core.method import Host, Outputs, Runtime, StepInput, TemporalMethod
+from vss_ros.core.method import Host, KeyframeMethod, Runtime, StepInput, TemporalMethod
+from vss_ros.core.motion import MotionSource
 from vss_ros.core.prepare import Resize, Size, like, nearest, needs_resizing
 from vss_ros.core.scene import Scene
+from vss_ros.core.step import Stepper, spare_slots_of, stepper_of
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ class StreamOptions:
         max_gap_s: longest pause between frames that the memory survives.
         scene_cut: largest change of layout and colours that the memory survives, 0..1; 0 does not look.
         confidence_min: labels below this probability become unlabelled, 0..1.
+        keyframes: of a method that has some.
     """
 
     model_size: Size
@@ -44,6 +48,7 @@ class StreamOptions:
     max_gap_s: float = 0.5
     scene_cut: float = 0.0
     confidence_min: float = 0.0
+    keyframes: KeyframeRules = field(default_factory=KeyframeRules)
 
 
 class StreamSegmenter:
@@ -57,6 +62,7 @@ class StreamSegmenter:
         resize: makes pictures fit the model; without one only pictures of the right size are taken.
         runtime_at: asked before each frame, so that another runtime of the same stages can take over between two
             frames; what is remembered goes along. None stays with `runtime`.
+        motion: for a method with keyframes, finds the motion of frames that bring none.
     """
 
     def __init__(
@@ -68,16 +74,21 @@ class StreamSegmenter:
         *,
         resize: Resize = needs_resizing,
         runtime_at: RuntimeAt | None = None,
+        motion: MotionSource | None = None,
     ) -> None:
         self.options = options
         self.resets: Counter[str] = Counter()
+        self.keyframes: Counter[str] = Counter()  # by what made them keyframes
         self._plan, self._host, self._runtime, self._resize = plan, host, runtime, resize
         self._runtime_at = runtime_at
         self._memory: dict[str, MemoryBank] = {}
+        self._stepper: Stepper | None = None  # of the plan, the runtime and the memory
         self._input: Size | None = None
         self._last: Frame | None = None
         self._scene: Scene | None = None  # of the last frame
         self._pending_reset: str | None = None
+        self._motion = motion
+        self._chooser: Keyframes | None = None  # of keyframes, for a method that has some
 
     @property
     def memory_bytes(self) -> int:
@@ -116,12 +127,14 @@ class StreamSegmenter:
             self._move_to(self._runtime_at(size), size)
         reset = self._forget_if_needed(frame, size, scene)
         remembered = sum(len(bank.read()) for bank in self._memory.values())
+        resized = perf_counter()
+        moved = self._moved(frame, image)
         prepared = perf_counter()
 
-        clock = _Clock(self._runtime)
-        outputs = self._plan.step(StepInput(self._runtime.upload(image)), self._memory, clock.run, clock.attend)
-        labels = self._runtime.download(outputs["labels"])
-        confidence = self._runtime.download(outputs["confidence"])
+        if self._stepper is None:
+            self._stepper = stepper_of(self._runtime, self._plan, self._memory)
+        stepped = self._stepper(_step_input(image, moved))
+        labels, confidence = stepped.labels, stepped.confidence
         inferred = perf_counter()
 
         if self.options.confidence_min > 0:
@@ -131,8 +144,11 @@ class StreamSegmenter:
         # a segmentation is the caller's to keep: runtimes reuse their output buffers
         labels, confidence = (_owned(nearest(x, target), x) for x in (labels, confidence))
         self._last, self._scene = frame, scene
+        self._take(frame, image, moved)
         finished = perf_counter()
-        parts = {"prepare": prepared - started, **clock.parts, "infer": inferred - prepared}
+        parts = {"prepare": resized - started, **stepped.seconds, "infer": inferred - prepared}
+        if moved is not None:
+            parts["motion"] = prepared - resized
         parts |= {"finish": finished - inferred, "total": finished - started}
         return Segmentation(
             stamp_ns=frame.stamp_ns,
@@ -144,6 +160,18 @@ class StreamSegmenter:
             remembered=remembered,
             reset=reset,
         )
+
+    def _moved(self, frame: Frame, image: UInt8Array) -> Moved | None:
+        """Keyframe or motion; None for a method that asks for neither."""
+        if self._chooser is None or not isinstance(self._plan, KeyframeMethod):
+            return None
+        return self._chooser.decide(frame, image, self._plan.period, self.options.keyframes)
+
+    def _take(self, frame: Frame, image: UInt8Array, moved: Moved | None) -> None:
+        if self._chooser is not None and moved is not None:
+            self._chooser.take(frame, image, moved)
+            if moved.why is not None:
+                self.keyframes[moved.why] += 1
 
     def _move_to(self, runtime: Runtime, size: Size) -> None:
         """Run on `runtime` from this frame on, and take the memory along; on an error of `runtime` nothing changes."""
@@ -157,24 +185,36 @@ class StreamSegmenter:
                 self._input = None
                 self.reset("backend failed")
             else:
-                self._memory = {name: bank.moved(held[name], runtime.upload) for name, bank in self._memory.items()}
-        self._runtime = runtime
+                spare = spare_slots_of(runtime)
+                self._memory = {
+                    name: bank.moved(held[name], runtime.upload, spare=spare) for name, bank in self._memory.items()
+                }
+        self._runtime, self._stepper = runtime, None
 
     def _forget_if_needed(self, frame: Frame, size: Size, scene: Scene | None) -> str | None:
         """Clear or allocate the memory; the reason why it was cleared, or None (also for a stream's first frame)."""
         reason = self._pending_reset or self._reason_to_forget(frame, scene)
         self._pending_reset = None
         if size != self._input:
-            empty = self._runtime.empty
-            self._memory = {bank.name: MemoryBank(bank, *size, empty) for bank in self._plan.banks(self._host)}
-            self._input = size
+            empty, spare, banks = self._runtime.empty, spare_slots_of(self._runtime), self._plan.banks(self._host)
+            self._memory = {bank.name: MemoryBank(bank, *size, empty, spare=spare) for bank in banks}
+            self._stepper = None
+            self._input, self._chooser = size, self._keyframes_at(size)
         elif reason is not None:
             for bank in self._memory.values():
                 bank.clear()
+            if self._chooser is not None:
+                self._chooser.clear()
         if reason is not None:
             self.resets[reason] += 1
             log.info("memory of stream '%s' cleared: %s", frame.stream, reason)
         return reason
+
+    def _keyframes_at(self, size: Size) -> Keyframes | None:
+        if not isinstance(self._plan, KeyframeMethod):
+            return None
+        stride = self._plan.motion_stride(self._host)
+        return Keyframes((size[0] // stride, size[1] // stride), self._motion)
 
     def _reason_to_forget(self, frame: Frame, scene: Scene | None) -> str | None:
         last = self._last
@@ -193,24 +233,9 @@ class StreamSegmenter:
         return "scene cut" if is_cut else None
 
 
-class _Clock:
-    """A runtime whose calls are timed by stage; `attend` is the read of the memory."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self.parts: dict[str, float] = {}
-
-    def run(self, stage: str, /, **inputs: Any) -> Outputs:
-        started = perf_counter()
-        outputs = self._runtime.run(stage, **inputs)
-        self.parts[stage] = self.parts.get(stage, 0.0) + perf_counter() - started
-        return outputs
-
-    def attend(self, *args: Any, **kwargs: Any) -> Any:
-        started = perf_counter()
-        seen = self._runtime.attend(*args, **kwargs)
-        self.parts["attend"] = self.parts.get("attend", 0.0) + perf_counter() - started
-        return seen
+def _step_input(image: UInt8Array, moved: Moved | None) -> StepInput:
+    """On the host still: the stepper takes it to the runtime."""
+    return StepInput(image) if moved is None else StepInput(image, moved.motion, moved.why is not None)
 
 
 def _owned(result: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

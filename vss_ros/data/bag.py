@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from vss_ros.core.errors import DataError, FrameError
-from vss_ros.core.frame import Frame, UInt8Array
+from vss_ros.core.frame import UNLABELLED, Frame, UInt8Array
 from vss_ros.data.bag_salvage import Topic, open_bag
-from vss_ros.data.messages import image_to_labels, image_to_rgb, stamp_to_ns
-from vss_ros.data.typestore import COMPRESSED_IMAGE, IMAGE
+from vss_ros.data.messages import TRANSPORTS, image_to_labels, image_to_rgb, stamp_to_ns
+from vss_ros.data.packets import PacketDecoder, is_packet
+from vss_ros.data.typestore import LABEL_INFO
 
 _LOG = logging.getLogger(__name__)
 _TRUTH_ENDING = "/labels_truth"
@@ -34,15 +35,18 @@ class BagSource:
 
     Args:
         path: folder of a rosbag2, or a `.mcap`, `.db3` or `.bag` file.
-        topic: an Image or CompressedImage topic; None for the only one.
+        topic: of images, or of a video's packets; None for the only one.
         truth_topic: mono8 labels with the images' stamps; None takes `.../labels_truth` if the bag has one such topic.
+        motion: give each frame of a video the motion that its codec found, where it tells it.
 
     Raises:
         DataError: no such path, nothing readable, no images, or a topic to choose.
     """
 
-    def __init__(self, path: str | Path, *, topic: str | None = None, truth_topic: str | None = None) -> None:
-        self.path = Path(path)
+    def __init__(
+        self, path: str | Path, *, topic: str | None = None, truth_topic: str | None = None, motion: bool = False
+    ) -> None:
+        self.path, self._motion = Path(path), motion
         self.name = self.path.name
         self.skipped: dict[str, int] = {}
         if not self.path.exists():
@@ -51,7 +55,7 @@ class BagSource:
             topics, broken = bag.topics, bag.broken
         if broken and not topics:
             raise DataError(f"{self.path} was wanted whole, but it breaks off before the first frame: {broken}")
-        images = {t.name: t for t in topics if t.type_name in (IMAGE, COMPRESSED_IMAGE)}
+        images = {t.name: t for t in topics if t.type_name in TRANSPORTS.values()}
         truths = [name for name in images if name.endswith(_TRUTH_ENDING)]
         if truth_topic is None and len(truths) == 1 and topic != truths[0]:
             truth_topic = truths[0]
@@ -60,6 +64,20 @@ class BagSource:
         self.truth_topic = truth_topic
         self.topic = _chosen_topic(self.path, topic, images, topics, truth_topic)
         self._count = images[self.topic].count
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the truth's classes by id, from the one LabelInfo beside its topic; None where there is none."""
+        if self.truth_topic is None:
+            return None
+        with closing(open_bag(self.path)) as bag:
+            place = _namespace(self.truth_topic)
+            infos = [t.name for t in bag.topics if t.type_name == LABEL_INFO and _namespace(t.name) == place]
+            try:
+                found = next(bag.messages(infos), None) if len(infos) == 1 else None
+            except Exception:  # as in __iter__, which says why the bag breaks off
+                return None
+        return None if found is None or isinstance(found[1], Exception) else _class_names(found[1])
 
     def __len__(self) -> int:
         """Number of image messages, those that cannot be decoded included."""
@@ -72,6 +90,7 @@ class BagSource:
             DataError: after the last good frame, when the bag breaks off or none of its images could be decoded.
         """
         self.skipped = {}
+        decoder = PacketDecoder(motion=self._motion)
         truth, read, seen, known = _Truth(self.truth_topic is not None), 0, 0, 0
         names = [self.topic] if self.truth_topic is None else [self.topic, self.truth_topic]
         with closing(open_bag(self.path)) as bag:
@@ -85,7 +104,7 @@ class BagSource:
                 if named is None:
                     break
                 seen += named[0] == self.topic
-                for frame in self._ready(*named, truth):
+                for frame in self._ready(*named, truth, decoder):
                     read, known = read + 1, known + (frame.truth is not None)
                     yield frame
             for frame in truth.rest():
@@ -107,19 +126,28 @@ class BagSource:
             causes = ", ".join(f"{count}x {cause}" for cause, count in self.skipped.items())
             raise DataError(f"none of the {len(self)} images of {self.topic} in {self.path} can be decoded: {causes}")
 
-    def _ready(self, name: str, message: Any, truth: _Truth) -> Iterator[Frame]:
+    def _ready(self, name: str, message: Any, truth: _Truth, decoder: PacketDecoder) -> Iterator[Frame]:
         """The frames that one more message makes complete."""
         try:
             if isinstance(message, Exception):
                 raise FrameError(f"a message cannot be deserialised: {message}") from message
-            stamp_ns = stamp_to_ns(message.header.stamp)
             if name == self.topic:
-                image, frame_id = image_to_rgb(message), str(message.header.frame_id)
-                yield from truth.image(Frame(stamp_ns, image, stream=self.topic, frame_id=frame_id))
+                for frame in self._frames(message, decoder):
+                    yield from truth.image(frame)
             else:
-                yield from truth.labels(stamp_ns, image_to_labels(message))
+                yield from truth.labels(stamp_to_ns(message.header.stamp), image_to_labels(message))
         except FrameError as error:
             self._skip(name, message, error)
+
+    def _frames(self, message: Any, decoder: PacketDecoder) -> Iterator[Frame]:
+        if not is_packet(message):
+            stamp_ns, frame_id = stamp_to_ns(message.header.stamp), str(message.header.frame_id)
+            yield Frame(stamp_ns, image_to_rgb(message), stream=self.topic, frame_id=frame_id)
+            return
+        for decoded in decoder(message):
+            yield decoded.frame(self.topic)
+        if not decoder.began:
+            raise FrameError("a keyframe was wanted to begin with, got packets that build on earlier ones")
 
     def _skip(self, name: str, message: Any, error: FrameError) -> None:
         what = getattr(message, "encoding", None) or getattr(message, "format", None) or "damaged message"
@@ -172,6 +200,16 @@ def _with_truth(frame: Frame, labels: UInt8Array | None) -> Frame:
     return replace(frame, truth=labels)
 
 
+def _namespace(topic: str) -> str:
+    return topic.rpartition("/")[0]
+
+
+def _class_names(label_info: Any) -> tuple[str, ...] | None:
+    """Names by id, empty where an id has none; None where no class is named."""
+    names = {int(c.class_id): str(c.class_name) for c in label_info.class_map if c.class_id != UNLABELLED}
+    return tuple(names.get(index, "") for index in range(max(names) + 1)) if names else None
+
+
 def _chosen_topic(
     path: Path, topic: str | None, images: dict[str, Topic], topics: Sequence[Topic], truth_topic: str | None
 ) -> str:
@@ -182,7 +220,7 @@ def _chosen_topic(
     choices = [name for name in images if name != truth_topic and not name.endswith("/compressedDepth")]
     if not choices:
         listed = ", ".join(f"{t.name} ({t.type_name})" for t in topics) or "none at all"
-        raise DataError(f"{path} was wanted with images (Image or CompressedImage), but its topics are: {listed}")
+        raise DataError(f"{path} was wanted with images or packets of a video, but its topics are: {listed}")
     if len(choices) > 1:
         raise DataError(f"{path} has several image topics, choose one of them by topic: {', '.join(sorted(choices))}")
     return choices[0]

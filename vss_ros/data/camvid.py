@@ -95,6 +95,7 @@ class CamVidVideo:
         self.drive: str = drive
         self.name = f"camvid/{split}/{drive}"
         self.skipped: dict[str, int] = {}
+        self.classes = camvid_labels().names
         fps = int(sequences[drive]["fps_of_frame_numbers"])
         entries = sorted((int(entry["frame"]), str(entry["name"])) for entry in sequences[drive]["frames"])
         self._entries = [(number * 1_000_000_000 // fps, name) for number, name in entries if name in wanted]

@@ -114,7 +114,8 @@ class CityscapesVideo(SnippetVideo):
         if drive is not None and drive not in cities:
             raise DataError(f"split {split!r} has no drive {drive!r}; it has: {', '.join(cities)}")
         snippets = [frames.snippet(name) for name in frames.names if drive in (None, _city(name))]
-        super().__init__(f"cityscapes/{split}/{drive or 'all'}", snippets, _FPS, read_train_ids)
+        name, classes = f"cityscapes/{split}/{drive or 'all'}", cityscapes_labels().names
+        super().__init__(name, snippets, _FPS, read_train_ids, classes)
 
 
 def read_train_ids(path: Path) -> UInt8Array:

@@ -37,6 +37,7 @@ class ImageFolder:
         self.path = Path(path)
         self.name = self.path.name
         self.skipped: dict[str, int] = {}
+        self.classes: tuple[str, ...] | None = None
         self._fps = _DEFAULT_FPS if fps is None else fps
         if not self._fps > 0:
             raise DataError(f"a folder of images wants fps > 0, got {fps}")

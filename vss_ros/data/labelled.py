@@ -37,12 +37,18 @@ class SnippetVideo:
         snippets: the frames of each, in order.
         fps: frames per second within a snippet.
         read_labels: `(H, W)` uint8 of a label file, 255 = unlabelled.
+        classes: names of the labels by id; None where they are not known.
     """
 
     def __init__(
-        self, name: str, snippets: Sequence[Sequence[Shot]], fps: float, read_labels: Callable[[Path], UInt8Array]
+        self,
+        name: str,
+        snippets: Sequence[Sequence[Shot]],
+        fps: float,
+        read_labels: Callable[[Path], UInt8Array],
+        classes: tuple[str, ...] | None,
     ) -> None:
-        self.name = name
+        self.name, self.classes = name, classes
         self.skipped: dict[str, int] = {}
         self._read_labels = read_labels
         self._shots: list[tuple[int, Shot]] = []

@@ -21,6 +21,13 @@ import numpy as np
 from vss_ros.core.errors import FrameError
 from vss_ros.core.frame import UInt8Array
 
+# What the setting `node.image_transport` calls the messages that bring pictures.
+TRANSPORTS: dict[str, str] = {
+    "raw": "sensor_msgs/msg/Image",
+    "compressed": "sensor_msgs/msg/CompressedImage",
+    "ffmpeg": "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
+    "foxglove": "foxglove_msgs/msg/CompressedVideo",
+}
 # Encoding -> (bytes per pixel in a row, OpenCV conversion to RGB or None for a view). OpenCV names a Bayer pattern by
 # the second row's second and third pixel, ROS by the first row's first two: hence RGGB = BayerBG.
 # 8UC3 and 8UC1 say nothing about colour; cv_bridge and OpenCV programs mean bgr8 and mono8 by them.

@@ -42,6 +42,8 @@ class PseudoVideo:
         zoom_rate: standard deviation of the relative change of zoom.
         turn_deg: standard deviation of the rotation.
         light: strength of brightness, contrast and saturation changes, 0..1.
+        wear: strength of what a camera does to each frame anew, 0..1: sensor noise, defocus, compression. Frames that
+            are copies of one still otherwise tell a memory nothing that the current frame does not.
     """
 
     size: tuple[int, int]
@@ -50,6 +52,7 @@ class PseudoVideo:
     zoom_rate: float = 0.01
     turn_deg: float = 0.3
     light: float = 0.3
+    wear: float = 0.0
 
     def clip(
         self,
@@ -59,18 +62,21 @@ class PseudoVideo:
         rng: Rng,
         *,
         centre: tuple[int, int] | None = None,
+        distance: int = 1,
     ) -> Clip:
         """A clip of `frames` frames from `image` `(H, W, 3)` RGB and `labels` `(H, W)`; `rng` decides everything.
 
         `centre` `(x, y)` in px of the still is where the path starts, or as near as keeps the view inside the still.
+        Of the path's frames, each `distance`-th is in the clip.
         """
-        path = self._path(image.shape[:2], frames, rng, centre)
+        path = self._path(image.shape[:2], (frames - 1) * distance + 1, rng, centre)[::distance]
         lights = self._lights(frames, rng)
         images, truths = [], []
         blur = float(rng.uniform(0.4, 1.2)) if rng.random() < 0.2 else 0.0
         for matrix, light in zip(path, lights, strict=True):
             moved, truth = self._warp(image, labels, matrix)
-            images.append(_relight(moved, *light, blur, rng))
+            lit = _relight(moved, *light, blur, rng)
+            images.append(_wear(lit, self.wear, rng) if self.wear else lit)
             truths.append(truth)
         return Clip(np.stack(images), np.stack(truths), self._motion(path))
 
@@ -167,3 +173,18 @@ def _relight(image: UInt8Array, gain: float, offset: float, saturation: float, b
         lit = np.asarray(cv2.GaussianBlur(lit, (0, 0), blur), np.float32)
     lit += rng.normal(0, 2.0, lit.shape[:2])[..., None]
     return np.clip(lit, 0, 255).astype(np.uint8)
+
+
+def _wear(image: UInt8Array, strength: float, rng: Rng) -> UInt8Array:
+    """One frame as a camera delivers it on a bad moment; half the frames stay as they are."""
+    if rng.random() < 0.5:
+        return image
+    worn = image
+    if rng.random() < 0.5:
+        worn = np.asarray(cv2.GaussianBlur(worn, (0, 0), 0.3 + 1.2 * strength * rng.random()), np.uint8)
+    deviation = 16.0 * strength * rng.random()
+    noisy = worn.astype(np.float32) + rng.normal(0, deviation, worn.shape)
+    worn = np.clip(noisy, 0, 255).astype(np.uint8)
+    quality = int(95 - 65 * strength * rng.random())
+    _, packed = cv2.imencode(".jpg", worn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]

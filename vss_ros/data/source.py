@@ -41,13 +41,23 @@ class Source(Protocol):
     name: str
     skipped: dict[str, int]
 
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the truth's classes by id; None where there is no truth, or nothing says what its ids mean."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Frame]: ...
 
 
 def open_source(
-    path: str | Path, *, topic: str | None = None, truth_topic: str | None = None, fps: float | None = None
+    path: str | Path,
+    *,
+    topic: str | None = None,
+    truth_topic: str | None = None,
+    fps: float | None = None,
+    motion: bool = False,
 ) -> Source:
     """The frames at a path.
 
@@ -57,6 +67,7 @@ def open_source(
         topic: image topic, for a bag with several.
         truth_topic: of a bag, mono8 labels with the images' stamps; not needed for `.../labels_truth`.
         fps: frames per second, for images and the synthetic drive, which have no times of their own.
+        motion: give each frame of a video the motion that its codec found, where it tells it.
 
     Raises:
         DataError: nothing there, or nothing of these; or an option that does not apply.
@@ -76,10 +87,10 @@ def open_source(
     if not place.exists():
         raise DataError(f"a source of frames was wanted at {text}, but nothing is there{_nearest(place)}")
     if is_bag:
-        return BagSource(place, topic=topic, truth_topic=truth_topic)
+        return BagSource(place, topic=topic, truth_topic=truth_topic, motion=motion)
     if place.is_file():
         if place.suffix.lower() in VIDEO_SUFFIXES:
-            return VideoSource(place)
+            return VideoSource(place, motion=motion)
     elif (place / "sequences.json").is_file():
         return CamVidVideo(place)
     elif (place / "gtFine").is_dir() and (place / "leftImg8bit").is_dir():

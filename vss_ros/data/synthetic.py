@@ -13,7 +13,7 @@ import numpy.typing as npt
 from vss_ros.core.errors import DataError
 from vss_ros.core.frame import FloatArray, Frame
 from vss_ros.data.bag_writer import BagWriter
-from vss_ros.data.labels import load_labels
+from vss_ros.data.camvid import camvid_labels
 from vss_ros.data.synthetic_ground import CHUNK_M, make_street, paint_sky
 from vss_ros.data.synthetic_render import Camera, Canvas, motion_to
 from vss_ros.data.synthetic_sensor import Ride, Sensor
@@ -66,6 +66,7 @@ class SyntheticDrive:
             )
         self.name = f"synthetic:{seed}x{frames}"
         self.skipped: dict[str, int] = {}
+        self.classes = camvid_labels().names
         self.seed, self.size, self.fps = seed, size, fps
         self._frames, self._motion, self._effects = frames, motion, effects
         rng = np.random.default_rng([seed, 10])
@@ -122,8 +123,15 @@ class SyntheticDrive:
                 self._remember(index, names)
         elif self._effects:
             image = self._sensor.develop(image, None, index, time_s)
+        since_ns = None if motion is None else self.stamp_ns(index - 1)
         return Frame(
-            self.stamp_ns(index), image, stream=self.name, frame_id="camera", motion=motion, truth=canvas.labels
+            self.stamp_ns(index),
+            image,
+            stream=self.name,
+            frame_id="camera",
+            motion=motion,
+            truth=canvas.labels,
+            motion_since_ns=since_ns,
         )
 
     def _scene(self, camera: Camera, time_s: float) -> _Scene:
@@ -208,7 +216,7 @@ def write_bag(
         progress: called after each frame.
     """
     with BagWriter(path, storage=storage) as bag:
-        bag.write_label_info("/camera/label_info", load_labels("camvid11").names, drive.stamp_ns(0))
+        bag.write_label_info("/camera/label_info", drive.classes, drive.stamp_ns(0))
         for frame in drive:
             if compressed:
                 bag.write_jpeg("/camera/image_raw/compressed", frame.image, frame.stamp_ns, quality=quality)

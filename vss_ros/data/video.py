@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from av.error import FFmpegError
 
 from vss_ros.core.errors import DataError
 from vss_ros.core.frame import Frame, UInt8Array
+from vss_ros.data.motion_codec import EXPORT, CodecMotion
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v")
 
@@ -28,15 +30,17 @@ class VideoSource:
 
     Args:
         path: the file.
+        motion: give each frame the motion that the file's codec found, where it tells it.
 
     Raises:
         DataError: no such file, not a video, or cut off in its head.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, motion: bool = False) -> None:
+        self.path, self._motion = Path(path), motion
         self.name = self.path.name
         self.skipped: dict[str, int] = {}
+        self.classes: tuple[str, ...] | None = None
         with self._open() as container:
             stream = container.streams.video[0]
             self._declared = int(stream.frames)
@@ -53,11 +57,16 @@ class VideoSource:
         with self._open() as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
+            stream.codec_context.options = EXPORT if self._motion else {}
             rate = stream.average_rate or Fraction(25)
-            for picture in self._pictures(container, stream):
+            before_ns, find = None, CodecMotion()
+            for picture in self._pictures(container, stream, find):
                 shown_s = picture.pts * picture.time_base if picture.pts is not None else read / rate
                 image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
-                yield Frame(round(shown_s * 1_000_000_000), image, stream=self.name, frame_id="camera")
+                frame = Frame(round(shown_s * 1_000_000_000), image, stream=self.name, frame_id="camera")
+                field = find(picture) if self._motion else None
+                yield frame if field is None else replace(frame, motion=field.motion, motion_since_ns=before_ns)
+                before_ns = frame.stamp_ns
                 read += 1
         if read + sum(self.skipped.values()) < self._declared or not read:
             raise DataError(
@@ -65,7 +74,7 @@ class VideoSource:
                 "use the frames read so far, or copy the file again"
             )
 
-    def _pictures(self, container: Any, stream: Any) -> Iterator[Any]:
+    def _pictures(self, container: Any, stream: Any, motion: CodecMotion) -> Iterator[Any]:
         packets = container.demux(stream)
         while True:
             try:
@@ -78,6 +87,7 @@ class VideoSource:
                 pictures = packet.decode()
             except FFmpegError:
                 self.skipped["damaged packet"] = self.skipped.get("damaged packet", 0) + 1
+                motion.lost()
                 continue
             yield from pictures
 

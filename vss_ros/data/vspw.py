@@ -114,7 +114,8 @@ class VSPWVideo(SnippetVideo):
         if drive is not None and drive not in videos:
             raise DataError(f"split {split!r} has no drive {drive!r}; it has {len(videos)} videos, see {split}.txt")
         snippets = [shots for name, shots in videos.items() if drive in (None, name)]
-        super().__init__(f"vspw/{split}/{drive or 'all'}", snippets, _FPS, read_mask)
+        classes = vspw_labels(root).names if (Path(root) / _NAMES).is_file() else None
+        super().__init__(f"vspw/{split}/{drive or 'all'}", snippets, _FPS, read_mask, classes)
 
 
 def read_mask(path: Path) -> UInt8Array:

@@ -123,6 +123,10 @@ def replay(
         DataError: the source broke before its first frame, or a sink cannot write.
     """
     figures = Figures(classes)
+    known = getattr(source, "classes", None)  # a plain list of frames does not tell
+    if known is not None and tuple(known) != tuple(classes):
+        figures.truth_ignored = f"its {len(known)} classes are not the model's {len(classes)}, in name or order"
+        log.warning("the source's truth is ignored: %s", figures.truth_ignored)
     paced = _paced(source, figures, progress) if real_time else _every(source, progress)
     try:
         for frame in paced:

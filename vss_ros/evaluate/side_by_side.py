@@ -8,18 +8,22 @@ Every frame is segmented by each contender before the next one, so that a busy m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from vss_ros.assemble import Model
+from vss_ros.core.card import ModelCard
 from vss_ros.core.errors import ConfigError, DataError, FrameError
 from vss_ros.core.frame import Frame, Segmentation, UInt8Array
+from vss_ros.core.method import KeyframeMethod
 from vss_ros.core.prepare import Size, like
 from vss_ros.core.segmenter import StreamSegmenter
+from vss_ros.data.source import Source
 from vss_ros.evaluate.calibration import Calibration
 from vss_ros.evaluate.metrics import ConfusionMatrix, churn
 from vss_ros.evaluate.quantities import FLOOR
@@ -59,14 +63,14 @@ class Observer(Protocol):
 
 
 def contenders_of(
-    models: Sequence[Model], ablation: str, camera: Size, tuned: Callable[[Model, dict[str, int]], Model]
+    models: Sequence[Model], ablation: str, camera: Callable[[], Size], tuned: Callable[[Model, dict[str, int]], Model]
 ) -> list[Contender]:
     """Each model as it is, and with the memories of an ablation where it has a memory.
 
     Args:
         models: loaded.
         ablation: one of ABLATIONS: `on` adds nothing, `off` the model without memory, `slots` and `window` the tables.
-        camera: `(height, width)` px of the pictures, which say how large a global window is.
+        camera: gives `(height, width)` px of the pictures; asked only where they say how large a global window is.
         tuned: the model with some settings of the group `memory` changed.
 
     Raises:
@@ -79,7 +83,7 @@ def contenders_of(
         for key, values in ABLATIONS[ablation].items():
             own = getattr(model.plan, key, None)
             for value in values:
-                cells = _global_window(model, camera) if value == GLOBAL else int(value)
+                cells = _global_window(model, camera()) if value == GLOBAL else int(value)
                 if own is not None and cells != own:
                     name = f"{model.card.name}, {key} {value}"
                     found.append(Contender(name, tuned(model, {f"memory.{key}": cells})))
@@ -97,6 +101,24 @@ def _global_window(model: Model, camera: Size) -> int:
 
 def _input_size(model: Model, camera: Size) -> Size:
     return model.options.input_size or like(camera, model.options.model_size, model.card.host.stride)
+
+
+def check_classes(source: Source, card: ModelCard) -> None:
+    """Refuse a source whose truth is known to have other classes than the model.
+
+    Raises:
+        DataError: other names, or the same ones in another order.
+    """
+    wanted, got = card.labels, source.classes
+    if got is None or got == wanted:
+        return
+    pairs = enumerate(zip_longest(wanted, got))
+    first, (ours, theirs) = next((index, pair) for index, pair in pairs if pair[0] != pair[1])
+    raise DataError(
+        f"truth of the {len(wanted)} classes of '{card.name}' was wanted, {source.name} has {len(got)} classes: "
+        f"id {first} is {ours or 'no class'} in the model and {theirs or 'no class'} in the truth; "
+        "choose a model or a source with the classes of the other"
+    )
 
 
 class Measures:
@@ -185,7 +207,7 @@ def evaluate(
             **_setting(c.model),
             **measures[c.name].report(),
             "memory_mb": streams[c.name].memory_bytes / 1e6,
-            **_cost(c.model, size, ran=measures[c.name].figures.parts_ms),
+            **_cost(c.model, size, measures[c.name].figures),
         }
         for c in contenders
     ]
@@ -256,19 +278,26 @@ def _setting(model: Model) -> dict[str, Any]:
     return {f"memory_{name}": getattr(model.plan, name, None) for name in ("slots", "window")}
 
 
-def _cost(model: Model, size: tuple[int, int] | None, ran: Container[str]) -> dict[str, Any]:
-    """Parameters and multiply-adds of the stages that ran; None without onnx."""
+def _cost(model: Model, size: tuple[int, int] | None, figures: Figures) -> dict[str, Any]:
+    """Parameters and multiply-adds a frame of the stages that ran; None without onnx.
+
+    With keyframes not all frames run the same stages: each counts by its share of the frames. Without, the first frame
+    has no memory to read, and is not what a frame costs.
+    """
     if size is None:
         return {}
+    has_keyframes, ran = isinstance(model.plan, KeyframeMethod), figures.parts_ms
     ran_at = _input_size(model, size)
     found: dict[str, Any] = {"input_size": list(ran_at)}
     try:
         costs = {part: c for part, c in method_cost(model.card, model.plan, ran_at).items() if part in ran}
     except ImportError:
         return found | {"gmac": None, "parameters": None}
+    shares = {stage: len(ran[stage]) / figures.frames if has_keyframes else 1.0 for stage in costs}
+    gmac = {stage: shares[stage] * cost.macs / 1e9 for stage, cost in costs.items()}
     return found | {
-        "gmac": sum(cost.macs for cost in costs.values()) / 1e9,
-        "gmac_by_stage": {stage: cost.macs / 1e9 for stage, cost in costs.items()},
+        "gmac": sum(gmac.values()),
+        "gmac_by_stage": gmac,
         "parameters": sum(cost.parameters for cost in costs.values()),
     }
 

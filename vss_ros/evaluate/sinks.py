@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Protocol
 
 import cv2
@@ -17,6 +20,8 @@ from vss_ros.core.frame import Frame, Segmentation, UInt8Array
 from vss_ros.core.overlay import overlay
 from vss_ros.data.bag_writer import BagWriter
 from vss_ros.data.video import VideoWriter
+
+_TIMED = 5  # frames; their median gap forgives one frame that is missing among them
 
 
 class Sink(Protocol):
@@ -47,12 +52,13 @@ class LabelsBag:
 
 
 class OverlayVideo:
-    """The picture, and beside it the picture with its labels in colour and a legend."""
+    """The picture, and beside it the picture with its labels in colour and a legend, at the source's own rate."""
 
-    def __init__(self, path: Path, card: ModelCard, fps: float) -> None:
-        self._path, self._card, self._fps = path, card, fps
+    def __init__(self, path: Path, card: ModelCard) -> None:
+        self._path, self._card = path, card
         self._video: VideoWriter | None = None
         self._legend: UInt8Array | None = None
+        self._first: list[tuple[int, UInt8Array]] = []  # stamp and picture of the frames that tell the rate
 
     def write(self, frame: Frame, result: Segmentation) -> None:
         colours = self._card.colours
@@ -61,14 +67,33 @@ class OverlayVideo:
         pair = np.hstack([frame.image, overlay(frame.image, labels, colours, opacity=0.6)])
         if self._legend is None or self._legend.shape[1] != pair.shape[1]:
             self._legend = legend(self._card, pair.shape[1])
-        if self._video is None:
-            self._video = VideoWriter(self._path, fps=self._fps)
-            self._video.__enter__()
-        self._video.write(np.vstack([pair, self._legend]))
+        picture = np.vstack([pair, self._legend])
+        if self._video is not None:
+            self._video.write(picture)
+            return
+        self._first.append((frame.stamp_ns, picture))
+        # a picture of another size is refused at once, not when all is closed
+        if len(self._first) == _TIMED or picture.shape != self._first[0][1].shape:
+            self._open()
+
+    def _open(self) -> None:
+        first, self._first = self._first, []
+        self._video = VideoWriter(self._path, fps=frame_rate([stamp_ns for stamp_ns, _ in first]))
+        self._video.__enter__()
+        for _, picture in first:
+            self._video.write(picture)
 
     def close(self) -> None:
+        if self._first:
+            self._open()
         if self._video is not None:
             self._video.__exit__(None, None, None)
+
+
+def frame_rate(stamps_ns: Sequence[int]) -> float:
+    """Frames per second by the median gap, 1 to 120, so that a video of stills still moves; 10 without any gap."""
+    gaps_ns = [after - before for before, after in pairwise(stamps_ns) if after > before]
+    return min(max(1e9 / median(gaps_ns), 1.0), 120.0) if gaps_ns else 10.0
 
 
 def legend(card: ModelCard, width: int, row: int = 22) -> UInt8Array:

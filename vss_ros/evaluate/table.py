@@ -9,10 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from vss_ros.evaluate.quantities import FLOOR, IOU, QUANTITIES, Quantity
+
+# What fits beside a model's name in 80 columns; JSON and HTML hold every figure.
+_TABLES = {
+    "accuracy": ("miou", "miou_over_first", "pixel_accuracy", "calibration_error"),
+    "steadiness": ("tc", "vc8", "vc8_strict", "vc16", "vc16_strict", "churn", "agreement_with_first"),
+    "time and cost": ("latency_p50_ms", "latency_p99_ms", "latency_times_first", "gmac", "parameters", "memory_mb"),
+}
 
 
 def figures_table(report: Mapping[str, Any], title: str) -> Table:
@@ -53,6 +61,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 class Row:
     """One figure of several contenders: what to show of each, and which of the models are the best."""
 
+    key: str
     name: str
     cells: tuple[str, ...]
     best: frozenset[int] = frozenset()
@@ -64,10 +73,12 @@ def comparison_rows(reports: Sequence[Mapping[str, Any]]) -> list[Row]:
     for quantity in QUANTITIES:
         values = [quantity.of(report) for report in reports]
         of_models = [None if report["model"] == FLOOR else quantity.of(report) for report in reports]
-        rows.append(Row(quantity.name, tuple(map(quantity.show, values)), _best(of_models, quantity.better)))
+        cells = tuple(map(quantity.show, values))
+        rows.append(Row(quantity.key, quantity.name, cells, _best(of_models, quantity.better)))
         if quantity.key == "miou_over_first":
             intervals = (report.get("miou_over_first_95") for report in reports)
-            rows.append(Row("  95 % interval", tuple(f"{i[0]:+.3f} to {i[1]:+.3f}" if i else "-" for i in intervals)))
+            cells = tuple(f"{i[0]:+.3f} to {i[1]:+.3f}" if i else "-" for i in intervals)
+            rows.append(Row(quantity.key, "  95 % interval", cells))
     return [row for row in rows if any(cell != "-" for cell in row.cells)]
 
 
@@ -78,14 +89,24 @@ def _best(values: Sequence[float | None], better: int) -> frozenset[int]:
     return frozenset(i for i, value in enumerate(values) if value is not None and value * better == max(known))
 
 
-def comparison_table(reports: Sequence[Mapping[str, Any]], title: str) -> Table:
-    """One column for each contender of `side_by_side.evaluate`."""
-    table = Table(title=escape(title), title_justify="left")
-    table.add_column("", no_wrap=True)
-    for report in reports:
-        table.add_column(str(report["model"]), justify="right", overflow="fold")
-    for row in comparison_rows(reports):
-        table.add_row(row.name, *row.cells)
+def comparison_tables(reports: Sequence[Mapping[str, Any]], title: str) -> list[Table]:
+    """The main figures of `side_by_side.evaluate` in tables of a kind, one row for each contender."""
+    rows = comparison_rows(reports)
+    kinds = {kind: [row for row in rows if row.key in keys] for kind, keys in _TABLES.items()}
+    names = [escape(str(report["model"])) for report in reports]
+    return [_table_of(figures, names, f"{title}: {kind}") for kind, figures in kinds.items() if figures]
+
+
+def _table_of(figures: Sequence[Row], names: Sequence[str], title: str) -> Table:
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", overflow="fold")
+    for figure in figures:
+        # as narrow as its longest word, so that the headings break and not the figures
+        width = max(map(len, (*figure.name.split(), *figure.cells)))
+        table.add_column(figure.name.strip(), justify="right", width=width)
+    for name, *cells in zip(names, *(figure.cells for figure in figures), strict=True):
+        if any(cell != "-" for cell in cells):
+            table.add_row(name, *cells)
     return table
 
 

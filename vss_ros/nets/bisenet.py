@@ -114,8 +114,8 @@ class BiSeNet(nn.Module):
     """`(B, 3, H, W)` to `(B, classes, H, W)` logits; subclasses say of which depth."""
 
     layout: Layout
-    feature_channels = FEATURE_CHANNELS
-    stride = STRIDE
+    feature_channels = classified_channels = FEATURE_CHANNELS
+    stride = classified_stride = STRIDE
 
     def __init__(self, classes: int) -> None:
         super().__init__()

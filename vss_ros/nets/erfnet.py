@@ -70,6 +70,8 @@ class ERFNet(nn.Module):
 
     feature_channels = FEATURE_CHANNELS
     stride = STRIDE
+    classified_channels = 16
+    classified_stride = 2
 
     def __init__(self, classes: int) -> None:
         super().__init__()

@@ -103,6 +103,8 @@ class PSPNet(nn.Module):
     layout: Layout
     feature_channels: int
     stride = 8
+    classified_channels = 512
+    classified_stride = 8
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -140,6 +142,8 @@ class PSPNet101(PSPNet):
 class PSPNet18CamVid(PSPNet):
     layout = Layout((2, 2, 2, 2), dilated=True, undilated=2)
     feature_channels = 512
+    classified_channels = 64
+    classified_stride = 1
 
     def _decoder(self, classes: int) -> nn.Module:
         return PixelDecoder(self.feature_channels, classes)

@@ -8,6 +8,7 @@ Modules work on batches; the exporter takes the batch axis off.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -21,6 +22,8 @@ class HostNet(Protocol):
     Attributes:
         feature_channels: of the encoder's output.
         stride: picture px per feature cell.
+        classified_channels: of the features that the classifier at the decoder's end reads.
+        classified_stride: picture px per cell of these.
         encoder: `(B, 3, H, W)` to features `(B, C, h, w)`.
         decoder: features to logits `(B, classes, H, W)`.
         auxiliary: heads for training alone, each on the output of the encoder's part of the same name; they lie
@@ -29,6 +32,8 @@ class HostNet(Protocol):
 
     feature_channels: int
     stride: int
+    classified_channels: int
+    classified_stride: int
     encoder: nn.Module
     decoder: nn.Module
     auxiliary: nn.ModuleDict
@@ -82,3 +87,14 @@ class Decode(nn.Module):
             confidence = (certainty * 255.0).round().to(torch.uint8)
             labels = logits.argmax(dim=1).to(torch.uint8)
         return {"logits": logits, "labels": labels, "confidence": confidence}
+
+
+def split_at_classifier(decoder: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
+    """A host's decoder in two: what makes the features that are classified, and what makes logits of them.
+
+    The classifier is the part named `classify`, or else the last one; parts keep their names, and are not copied.
+    """
+    parts = list(decoder.named_children())
+    names = [name for name, _ in parts]
+    at = names.index("classify") if "classify" in names else len(names) - 1
+    return nn.Sequential(OrderedDict(parts[:at])), nn.Sequential(OrderedDict(parts[at:]))

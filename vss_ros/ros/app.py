@@ -6,6 +6,8 @@
 A face calls `offer` from its callbacks, which only puts the message into a one-slot mailbox. One worker thread takes
 turns over the cameras, converts, segments and publishes. Engines release the interpreter lock while they run, so one
 thread keeps the processor busy and the memory of each stream needs no lock.
+
+Packets of a video are decoded where they arrive, every one and in order; what goes into the mailbox is their picture.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ import numpy as np
 
 from vss_ros.core.errors import ConfigError, FrameError, VssError
 from vss_ros.core.frame import Frame, Segmentation, UInt8Array
+from vss_ros.core.keyframes import reads_codec_motion
 from vss_ros.core.segmenter import StreamOptions
 from vss_ros.data.messages import image_to_rgb, stamp_to_ns
+from vss_ros.data.packets import DecodedPicture, PacketDecoder, is_packet
 from vss_ros.evaluate.metrics import churn
 from vss_ros.ros.statistics import Drop, StreamReport, StreamStatistics
 
@@ -70,6 +74,7 @@ class Model(Protocol):
 class _Camera:
     name: str
     stream: Stream
+    decoder: PacketDecoder
     statistics: StreamStatistics = field(default_factory=StreamStatistics)
     mailbox: tuple[Any, float] | None = None  # newest message and when it came, in seconds of the monotonic clock
     reset: str | None = None  # reason of a reset that the worker has still to pass on
@@ -103,7 +108,7 @@ class SegmentApp:
     ) -> None:
         if not cameras or len(set(cameras)) != len(cameras):
             raise ConfigError(f"cameras of different names were wanted, got {list(cameras)}; give each its own name")
-        self._cameras = {name: _Camera(name, model.stream()) for name in cameras}
+        self._cameras = {name: _Camera(name, model.stream(), _decoder_for(model)) for name in cameras}
         self._turns = list(self._cameras.values())  # the next one to be served stands first
         self._publish, self._now_ns = publish, now_ns
         self._model, self._max_age_ms = model, max_age_ms
@@ -130,6 +135,8 @@ class SegmentApp:
                     "the last frame before the stop is still in work; wait for it, or start the program anew"
                 )
             self._active = True
+            for camera in self._turns:  # of the packets since the stop, none was decoded
+                camera.decoder = _decoder_for(self._model)
             gc.freeze()  # a full collection that walks all that is loaded would stop a frame for tens of milliseconds
             self._worker = threading.Thread(target=self._work, name="segment", daemon=True)
             self._worker.start()
@@ -158,22 +165,29 @@ class SegmentApp:
         return True
 
     def offer(self, camera: str, message: Any) -> None:
-        """Put a camera's newest message into its mailbox; returns at once.
+        """Put a camera's newest message into its mailbox; returns at once, or when a packet is decoded.
 
         Args:
             camera: one of the names given to the app.
-            message: sensor_msgs Image or CompressedImage of any middleware; must not be changed any more.
+            message: Image, CompressedImage, or one of the packets that `data/packets.py` names, of any middleware; must
+                not be changed any more.
         """
+        entry = self._cameras[camera]
         with self._changed:
-            entry = self._cameras[camera]
             entry.statistics.received += 1
             if not self._active:
                 entry.statistics.drop(Drop.INACTIVE)
                 return
-            if entry.mailbox is not None:
-                entry.statistics.drop(Drop.SUPERSEDED)
-            entry.mailbox = (message, time.monotonic())
-            self._changed.notify()
+        for ready in self._decoded(entry, message) if is_packet(message) else (message,):
+            with self._changed:
+                if not self._active:
+                    entry.statistics.drop(Drop.INACTIVE)
+                    continue
+                if entry.mailbox is not None:
+                    entry.statistics.drop(Drop.SUPERSEDED)
+                    ready = _in_place_of(entry.mailbox[0], ready)
+                entry.mailbox = (ready, time.monotonic())
+                self._changed.notify()
 
     def reset(self, reason: str = "request", only: str | None = None) -> None:
         """Forget the past before the next frame: of every camera, or `only` of the one of that name."""
@@ -197,6 +211,27 @@ class SegmentApp:
                 )
                 for entry in self._cameras.values()
             )
+
+    def _decoded(self, camera: _Camera, packet: Any) -> Sequence[DecodedPicture]:
+        """The pictures that a packet completes; it counts as dropped where that is none because of a fault or loss."""
+        try:
+            pictures = camera.decoder(packet)
+        except Exception as error:  # whatever a decoder does, the next packet deserves its chance
+            self._complain(camera, Drop.BAD_ENCODING, error, _kind_of(packet))
+            cause = Drop.BAD_ENCODING
+        else:
+            if camera.decoder.began:
+                return pictures
+            if self._is_news(camera, Drop.NO_KEYFRAME.value):
+                log.warning(
+                    "camera '%s': a keyframe was wanted to begin with, none has come yet; if this lasts, let the "
+                    "encoder send some, at least one in two seconds. Further packets before it are only counted",
+                    camera.name,
+                )
+            cause = Drop.NO_KEYFRAME
+        with self._changed:
+            camera.statistics.drop(cause)
+        return ()
 
     def _work(self) -> None:
         while (taken := self._take()) is not None:
@@ -239,10 +274,14 @@ class SegmentApp:
     def _serve(self, camera: _Camera, message: Any, came_s: float) -> Drop | None:
         """Labels of one message go out; or why they did not."""
         began_s = time.monotonic()
-        stamp_ns = stamp_to_ns(message.header.stamp)
+        is_decoded = isinstance(message, DecodedPicture)
+        stamp_ns = message.stamp_ns if is_decoded else stamp_to_ns(message.header.stamp)
         if self._is_too_old(camera, stamp_ns):
             return Drop.TOO_OLD
-        frame = Frame(stamp_ns, image_to_rgb(message), camera.name, str(message.header.frame_id))
+        if is_decoded:
+            frame = message.frame(camera.name)
+        else:
+            frame = Frame(stamp_ns, image_to_rgb(message), camera.name, str(message.header.frame_id))
         converted_s = time.monotonic()
         result = camera.stream(frame)
         segmented_s = time.monotonic()
@@ -292,6 +331,17 @@ class SegmentApp:
             return False
         camera.logged.add(kind)
         return True
+
+
+def _decoder_for(model: Model) -> PacketDecoder:
+    return PacketDecoder(motion=reads_codec_motion(model.plan, model.options.keyframes))
+
+
+def _in_place_of(superseded: Any, newest: Any) -> Any:
+    """The newest message; a decoded picture leads from now on to where the superseded one did."""
+    if isinstance(newest, DecodedPicture) and isinstance(superseded, DecodedPicture):
+        return newest.instead_of(superseded)
+    return newest
 
 
 def _kind_of(message: Any) -> str:

@@ -28,7 +28,7 @@ from vss_ros.ros.app import SegmentApp
 from vss_ros.ros.camera_channel import CameraChannel
 from vss_ros.ros.camera_info import CameraInfoTypes
 from vss_ros.ros.conversions import LabelTypes, label_info
-from vss_ros.ros.dds_names import LATCHED, NEWEST, RESULT
+from vss_ros.ros.dds_names import LATCHED, NEWEST, PACKETS, RESULT
 from vss_ros.ros.dds_transport import DdsNode
 from vss_ros.ros.outputs import EXTRAS, POINTS, Legend
 from vss_ros.ros.points import INPUTS, CloudTypes, Points
@@ -81,7 +81,7 @@ class Channel(CameraChannel):
             )
         self._image, self._kind, self._silence = image, kind, SilenceWatch(time.monotonic())
         self._node.subscribe(info, CAMERA_INFO, NEWEST, partial(self._on_camera_info, app))
-        self._node.subscribe(image, kind, NEWEST, partial(app.offer, self._camera))
+        self._node.subscribe(image, kind, NEWEST if kind == IMAGE else PACKETS, partial(app.offer, self._camera))
         if self._points is not None:
             name = self._prefix + INPUTS[self._points_source]
             points_kind = {"depth": IMAGE, "cloud": POINT_CLOUD}[self._points_source]

@@ -13,14 +13,15 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import FrameType
 
 from vss_ros.assemble import Model, load_model
 from vss_ros.core.config import Settings
 from vss_ros.core.frame import Frame, Segmentation
-from vss_ros.data.typestore import COMPRESSED_IMAGE, IMAGE, ros2_types, rosbags_image_types
+from vss_ros.data.messages import TRANSPORTS
+from vss_ros.data.typestore import IMAGE, ros2_types, rosbags_image_types
 from vss_ros.ros.app import SegmentApp, warm_up
+from vss_ros.ros.build_only import build_only
 from vss_ros.ros.cameras import camera_names
 from vss_ros.ros.conversions import DiagnosticTypes, diagnostics
 from vss_ros.ros.dds_channel import Channel
@@ -65,10 +66,9 @@ class DdsSegmenter:
         ]
         self._app: SegmentApp | None = None
         try:
-            self._kind = COMPRESSED_IMAGE if settings.node.image_transport == "compressed" else IMAGE
+            self._kind = TRANSPORTS[settings.node.image_transport]
             self._model = load_model(settings, alive=True)
-            # without engines: the camera's size of picture is not this one's, and is built for when it is known
-            second_ms = warm_up(replace(self._model, engines=None))
+            second_ms = warm_up(self._model.without_engines())
             self._app = SegmentApp(
                 self._model, self._publish, cameras=list(cameras), max_age_ms=settings.node.max_age_ms
             )
@@ -161,7 +161,9 @@ class DdsSegmenter:
 
 
 def run(settings: Settings, *, namespace: str = "vss", remapped: Mapping[str, str]) -> int:
-    """The node until SIGINT or SIGTERM, which end it with code 0."""
+    """The node until SIGINT or SIGTERM, which end it with code 0; with `node.build_only` until there are engines."""
+    if settings.node.build_only:
+        return build_only(settings)
     ended = False
 
     def end(number: int, frame: FrameType | None) -> None:

@@ -24,6 +24,7 @@ class Profile:
 
 
 NEWEST = Profile(1, reliable=False)
+PACKETS = Profile(30, reliable=False)  # of a video: each one that is not taken costs the pictures up to a keyframe
 RESULT = Profile(5)
 LATCHED = Profile(1, latched=True)
 EVENTS = Profile(10)

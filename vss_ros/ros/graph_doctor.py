@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vss_ros.core.errors import BackendError, VssError
-from vss_ros.data.typestore import COMPRESSED_IMAGE, IMAGE
+from vss_ros.data.messages import TRANSPORTS
 from vss_ros.doctor import Finding, transports
 from vss_ros.ros.dds_names import NEWEST
 from vss_ros.ros.silence import Publisher, Qos, disagreement
 
 _NAME = "vss_doctor"
 _LISTEN_S = 3.0  # as long as `ros2 topic list --spin-time` takes on a slow network, and a little more
-_TRANSPORT_OF = {IMAGE: "raw", COMPRESSED_IMAGE: "compressed"}
+_TRANSPORT_OF = {kind: transport for transport, kind in TRANSPORTS.items()}
 _SAME_NETWORK = "ROS_DOMAIN_ID, ROS_AUTOMATIC_DISCOVERY_RANGE and RMW_IMPLEMENTATION must be those of the camera's node"
 
 

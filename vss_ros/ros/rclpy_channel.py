@@ -28,6 +28,7 @@ from vss_ros.ros.rclpy_types import (
     LABELS,
     LATCHED,
     NEWEST,
+    PACKETS,
     POLICIES,
     RESULT,
     explain_silence,
@@ -67,7 +68,8 @@ class Channel(CameraChannel):
             ConfigError: the calibration would come from the topic that this node publishes.
         """
         self._silence = SilenceWatch(time.monotonic())
-        image = self._subscription(kind, "image", partial(app.offer, self._camera))
+        profile = NEWEST if kind is Image else PACKETS
+        image = self._subscription(kind, "image", partial(app.offer, self._camera), profile)
         # camera_info_in, since camera_info is the name of the rescaled one, beside the labels
         info = self._subscription(INFOS.camera_info, "camera_info_in", partial(self._on_camera_info, app))
         if info.topic_name == self._publishers["camera_info"].topic_name:
@@ -112,14 +114,14 @@ class Channel(CameraChannel):
             kind, topic, fresh(qos), event_callbacks=events, qos_overriding_options=overriding
         )
 
-    def _subscription(self, kind: Any, name: str, callback: Any) -> Any:
+    def _subscription(self, kind: Any, name: str, callback: Any, profile: QoSProfile = NEWEST) -> Any:
         overriding = QoSOverridingOptions(POLICIES)
         topic = self._prefix + name
         created = self._node.create_subscription(
             kind,
             topic,
             callback,
-            fresh(NEWEST),
+            fresh(profile),
             event_callbacks=self._refusals.of_subscription(topic),
             qos_overriding_options=overriding,
         )

@@ -9,7 +9,6 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -19,7 +18,6 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
@@ -28,12 +26,13 @@ from vss_ros.core.config import Settings, declarations
 from vss_ros.core.errors import VssError
 from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.ros.app import SegmentApp, warm_up
+from vss_ros.ros.build_only import build_only
 from vss_ros.ros.cameras import camera_names
 from vss_ros.ros.conversions import diagnostics, label_info
 from vss_ros.ros.outputs import Legend
 from vss_ros.ros.parameters import declare_settings, settings_of
 from vss_ros.ros.rclpy_channel import Channel
-from vss_ros.ros.rclpy_types import DIAGNOSTICS, IMAGES, LABELS
+from vss_ros.ros.rclpy_types import DIAGNOSTICS, IMAGES, LABELS, picture_class
 from vss_ros.ros.ros_logging import forward_logs
 
 log = logging.getLogger("vss_ros.ros.rclpy_face")  # __name__ is __main__ under python -m
@@ -85,8 +84,7 @@ class SegmenterNode(LifecycleNode):
             settings = settings_of(self)
             cameras = camera_names(settings.node.cameras)
             self._model = load_model(settings, alive=True)
-            # without engines: the camera's size of picture is not this one's, and is built for when it is known
-            second_ms = warm_up(replace(self._model, engines=None))
+            second_ms = warm_up(self._model.without_engines())
             self._app = SegmentApp(
                 self._model,
                 self._publish,
@@ -118,7 +116,7 @@ class SegmenterNode(LifecycleNode):
         try:
             self._publish_label_info(settings)
             app.start()
-            kind = CompressedImage if settings.node.image_transport == "compressed" else Image
+            kind = picture_class(settings.node.image_transport)
             for channel in self._channels.values():
                 channel.subscribe(app, kind)
         except Exception:
@@ -247,7 +245,7 @@ class SegmenterNode(LifecycleNode):
 
 
 def main(args: Sequence[str] | None = None, *, autostart: bool = False) -> int:
-    """The executable `segmenter`. Exit code 0 after SIGINT or SIGTERM.
+    """The executable `segmenter`. Exit code 0 after SIGINT or SIGTERM, and with `node.build_only` if engines are there.
 
     Args:
         args: the command line; that of the process if not given.
@@ -260,6 +258,12 @@ def main(args: Sequence[str] | None = None, *, autostart: bool = False) -> int:
         rclpy.logging.get_logger("segmenter").fatal(str(error))
         rclpy.try_shutdown()
         return 1
+    if node.get_parameter("node.build_only").value:
+        try:
+            return build_only(settings_of(node))
+        finally:
+            node.close()
+            rclpy.try_shutdown()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     started = True

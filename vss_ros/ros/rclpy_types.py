@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from builtin_interfaces.msg import Time
@@ -16,7 +17,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointField, Regi
 from sensor_msgs_py.point_cloud2 import create_cloud
 from std_msgs.msg import Header
 
-from vss_ros.data.messages import ImageTypes
+from vss_ros.core.errors import BackendError
+from vss_ros.data.messages import TRANSPORTS, ImageTypes
 from vss_ros.ros.camera_info import CameraInfoTypes
 from vss_ros.ros.conversions import DiagnosticTypes, LabelTypes, pack
 from vss_ros.ros.points import CloudTypes, Points
@@ -63,7 +65,29 @@ LATCHED = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+PACKETS = QoSProfile(  # of a video: each one that is not taken costs the pictures up to a keyframe
+    history=HistoryPolicy.KEEP_LAST,
+    depth=30,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    durability=DurabilityPolicy.VOLATILE,
+)
 POLICIES = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+
+
+def picture_class(transport: str) -> Any:
+    """The message class of a `node.image_transport`.
+
+    Raises:
+        BackendError: its package is not installed.
+    """
+    package, _, name = TRANSPORTS[transport].split("/")
+    try:
+        return getattr(import_module(f"{package}.msg"), name)
+    except ImportError as error:
+        raise BackendError(
+            f"node.image_transport {transport} wants the package {package}: {error}; install "
+            f"ros-<distro>-{package.replace('_', '-')}"
+        ) from error
 
 
 def fresh(qos: QoSProfile) -> QoSProfile:

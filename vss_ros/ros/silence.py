@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from vss_ros.data.messages import TRANSPORTS
+
 NAMELESS = "a node without a name"
 _AFTER_S = 2.0
 _NAMES_AFTER_S = 2.0  # DDS sends the names of nodes a moment after their endpoints
@@ -187,11 +189,11 @@ def why_silent(
     of_type = [p for p in publishers if p.type == wanted_type]
     if not of_type:
         other = publishers[0]
-        transport = "compressed" if other.type.endswith("CompressedImage") else "raw"
-        return (
-            f"{begin}{wanted_type} was wanted, {other.node} publishes {other.type}; "
-            f"set image_transport to {transport} or choose another image_topic"
-        )
+        transport = next((name for name, kind in TRANSPORTS.items() if kind == other.type), None)
+        remedy = "choose another image_topic"
+        if transport is not None:
+            remedy = f"set image_transport to {transport} or {remedy}"
+        return f"{begin}{wanted_type} was wanted, {other.node} publishes {other.type}; {remedy}"
     own = Publisher("", wanted_type, reliable, latched)
     for p in of_type:
         if found := disagreement(own, p):

@@ -23,6 +23,7 @@ class Drop(str, Enum):
     TOO_OLD = "too old"  # its stamp lies further back than node.max_age_ms
     INACTIVE = "inactive"  # the node was not, or no longer, active
     BAD_ENCODING = "bad encoding"  # it could not be read as a picture
+    NO_KEYFRAME = "no keyframe"  # a packet of a video whose first keyframe has not come yet
     FAILED = "failed"  # the network or the publisher raised
 
 

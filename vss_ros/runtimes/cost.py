@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +18,13 @@ import numpy as np
 from vss_ros.core.card import ModelCard
 from vss_ros.core.look import Look
 from vss_ros.core.memory import Bank, BankSpec, MemoryView
-from vss_ros.core.method import Host, StepInput, TemporalMethod
+from vss_ros.core.method import Host, KeyframeMethod, StepInput, TemporalMethod
 from vss_ros.core.prepare import Size
 from vss_ros.core.stage import TensorSpec
 
 _RUNNING = {"BatchNormalization": (3, 4)}  # inputs that are statistics, not parameters
 # beside convolutions: operators whose weights are parameters
-_LEARNING = ("Concat", "Gemm", "LayerNormalization", "PRelu", *_RUNNING)
+_LEARNING = ("Add", "Concat", "Gather", "Gemm", "LayerNormalization", "MatMul", "PRelu", "Transpose", *_RUNNING)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,31 @@ def method_cost(card: ModelCard, plan: TemporalMethod, size: Size) -> dict[str, 
     return costs
 
 
+def macs_per_frame(costs: Mapping[str, Cost], plan: TemporalMethod, host: Host) -> float:
+    """Multiply-adds of a frame whose memory is full, averaged from one keyframe to the next where there are some."""
+    period = plan.period if isinstance(plan, KeyframeMethod) else 1
+    key = _ran(plan, host, StepInput(None, is_key=True))
+    others = _ran(plan, host, StepInput(None, is_key=False))
+    return sum(cost.macs * (key[name] + (period - 1) * others[name]) / period for name, cost in costs.items())
+
+
+def _ran(plan: TemporalMethod, host: Host, x: StepInput) -> Counter[str]:
+    """How often a step runs each stage, and reads."""
+    made = {spec.name: {t.name: t for t in spec.outputs} for spec in plan.stages(host)}
+    ran: Counter[str] = Counter()
+
+    def run(stage: str, /, **inputs: Any) -> Mapping[str, TensorSpec]:
+        ran[stage] += 1
+        return made[stage]
+
+    def attend(query: TensorSpec, *others: Any, **more: Any) -> TensorSpec:
+        ran["attend"] = 1  # one cost stands for all reads
+        return query
+
+    plan.step(x, {bank.name: _FullBank(bank) for bank in plan.banks(host)}, run, attend)
+    return ran
+
+
 def _read_macs(plan: TemporalMethod, host: Host, size: Size) -> int:
     """Of the reads that the plan asks for when its memory is full; it is run on the specs of its tensors."""
     made = {spec.name: {t.name: t for t in spec.outputs} for spec in plan.stages(host)}
@@ -68,8 +97,14 @@ def _read_macs(plan: TemporalMethod, host: Host, size: Size) -> int:
         macs += prod(cells) * positions * heads * (dk + values.at(*size)[-1])
         return query
 
-    plan.step(StepInput(None), banks, lambda stage, /, **inputs: made[stage], attend)
+    plan.step(StepInput(None, is_key=False), banks, lambda stage, /, **inputs: made[stage], attend)
     return macs
+
+
+class _FullView(MemoryView):
+    def at(self, slot: int, name: str) -> TensorSpec:
+        spec = self.tensors[name]
+        return TensorSpec(spec.name, spec.dtype, spec.shape[1:])
 
 
 class _FullBank:
@@ -81,7 +116,7 @@ class _FullBank:
     def read(self) -> MemoryView:
         slots = self._spec.slots
         tensors = {t.name: TensorSpec(t.name, t.dtype, (slots, *t.shape)) for t in self._spec.tensors}
-        return MemoryView(tensors, np.ones(slots, np.bool_), np.arange(1, slots + 1))
+        return _FullView(tensors, np.ones(slots, np.bool_), 1 + self._spec.every * np.arange(slots))
 
     def push(self, **tensors: Any) -> None:
         pass
@@ -101,16 +136,33 @@ def stage_cost(path: Any, shapes: dict[str, tuple[int, ...]]) -> Cost:
         for dimension, length in zip(dimensions, wanted[-len(dimensions) :], strict=True):
             dimension.Clear()
             dimension.dim_value = length
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    known = {value.name: _shape(value) for value in (*graph.input, *graph.value_info, *graph.output)}
-    known |= {weight.name: tuple(weight.dims) for weight in graph.initializer}
+    graph, sized = model.graph, _with_sizes(model).graph
+    known = {value.name: _shape(value) for value in (*sized.input, *sized.value_info, *sized.output)}
+    known |= {weight.name: tuple(weight.dims) for weight in sized.initializer}
     statistics = {node.input[at] for node in graph.node for at in _RUNNING.get(node.op_type, ())}
     floats = [w for w in graph.initializer if w.data_type == onnx.TensorProto.FLOAT and w.name not in statistics]
     used = {name for node in graph.node if "Conv" in node.op_type or node.op_type in _LEARNING for name in node.input}
     return Cost(
         parameters=sum(prod(weight.dims) for weight in floats if weight.name in used),
-        macs=sum(_macs(node, known) for node in graph.node),
+        macs=sum(_macs(node, known) for node in sized.node),
     )
+
+
+def _with_sizes(model: Any) -> Any:
+    """The model with the shapes of all its tensors: ONNX Runtime computes what depends on the inputs' sizes alone.
+
+    Shape inference by itself gives up at arithmetic on sizes, such as rounding them up to whole blocks.
+    """
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as scratch:
+        options.optimized_model_filepath = str(Path(scratch) / "sized.onnx")
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.shape_inference.infer_shapes(onnx.load(options.optimized_model_filepath), data_prop=True)
 
 
 def _macs(node: Any, known: dict[str, tuple[int, ...]]) -> int:

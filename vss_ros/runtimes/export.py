@@ -9,7 +9,7 @@ import hashlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -238,16 +238,25 @@ def read_weights(card: ModelCard) -> dict[str, Tensor]:
     return weights
 
 
-def load_weights(stages: nn.ModuleDict, card: ModelCard, *, partly: bool = False) -> None:
-    """Put a model folder's weights into modules; `partly` lets weights be missing, as when a method is put on a host.
+def load_weights(
+    stages: nn.ModuleDict, card: ModelCard, *, partly: bool = False, called: Callable[[str], str] = str
+) -> None:
+    """Put a model folder's weights into modules.
+
+    Args:
+        stages: modules by stage name.
+        card: of the model.
+        partly: weights may be missing, as when a method is put on a host.
+        called: the name that a weight of these modules has in the model, where it is another one.
 
     Raises:
         CardError: a weight has another shape, or (unless `partly`) one is missing.
     """
     weights, state = read_weights(card), stages.state_dict()
-    for name, tensor in state.items():
-        if name.endswith("num_batches_tracked"):
+    for own_name, tensor in state.items():
+        if own_name.endswith("num_batches_tracked"):
             continue
+        name = called(own_name)
         if name not in weights:
             if partly:
                 continue

@@ -42,11 +42,8 @@ class OnnxRuntime:
             raise BackendError(
                 f"backend 'onnx' wants the package onnxruntime, importing it gave: {error}; pip install onnxruntime"
             ) from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads = threads or os.cpu_count() or 1
-        options.log_severity_level = 3
-        # idle workers that spin would take the cores from the attention kernel between two stages
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options = session_options(threads)
+        self._threads: int = options.intra_op_num_threads
         self._specs = {spec.name: spec for spec in stages}
         self._sessions = {}
         for name in self._specs:
@@ -103,3 +100,15 @@ class OnnxRuntime:
 
     def download(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return array
+
+
+def session_options(threads: int) -> Any:
+    """`onnxruntime.SessionOptions` for stages between which a read runs: that many CPU threads, 0 = all cores."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.log_severity_level = 3
+    # idle workers that spin would take the cores from the attention kernel between two stages
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options

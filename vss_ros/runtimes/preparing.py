@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from vss_ros.core.errors import VssError
 from vss_ros.core.memory import Array
-from vss_ros.core.method import Outputs, Runtime
+from vss_ros.core.method import Outputs, Runtime, StepInput, TemporalMethod
 from vss_ros.core.prepare import Size
+from vss_ros.core.step import Memory, Stepped, Stepper, spare_slots_of, stepper_of
 
 log = logging.getLogger(__name__)
 
@@ -188,12 +189,26 @@ class _Work:
 
 
 class _Watched:
-    """A runtime that is given up when frames fail one after the other."""
+    """A runtime that is given up when frames fail one after the other; runs steps as the runtime in it does."""
 
     def __init__(self, runtime: Runtime, give_up: Callable[[Exception], None]) -> None:
         self.name = runtime.name
         self._runtime, self._give_up = runtime, give_up
         self._failures = 0
+
+    @property
+    def spare_slots(self) -> int:
+        return spare_slots_of(self._runtime)
+
+    def stepper(self, plan: TemporalMethod, memory: Memory) -> Stepper:
+        step = stepper_of(self._runtime, plan, memory)
+
+        def watched(x: StepInput) -> Stepped:
+            stepped: Stepped = self._watch(step, x)
+            self._failures = 0  # the frame has come through
+            return stepped
+
+        return watched
 
     def run(self, stage: str, /, **inputs: Array) -> Outputs:
         outputs: Outputs = self._watch(self._runtime.run, stage, **inputs)
@@ -210,7 +225,6 @@ class _Watched:
 
     def download(self, array: Array) -> npt.NDArray[Any]:
         host: npt.NDArray[Any] = self._watch(self._runtime.download, array)
-        self._failures = 0  # the frame has come through
         return host
 
     def _watch(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

@@ -30,7 +30,7 @@ from vss_ros.core.errors import StageError
 from vss_ros.core.frame import Frame
 from vss_ros.core.look import Look
 from vss_ros.core.memory import BankSpec, MemoryView
-from vss_ros.core.method import Host, Outputs, StepInput, TemporalMethod
+from vss_ros.core.method import Host, KeyframeMethod, Outputs, StepInput, TemporalMethod
 from vss_ros.core.prepare import Size
 from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
 from vss_ros.data.synthetic import SyntheticDrive
@@ -62,6 +62,8 @@ def export_single_graph(
         StageError: the size does not fit, the plan does what one graph cannot, or the file's labels are not those of
             the stream; nothing is replaced then.
     """
+    if isinstance(plan, KeyframeMethod):
+        raise StageError(f"a graph is one step for all frames, '{plan.name}' has keyframes; export its stages")
     size = size or card.input_size
     stride = card.host.stride
     if size[0] % stride or size[1] % stride:
@@ -222,6 +224,14 @@ class _Chosen:
     empty: Any
 
 
+class _WholeView(MemoryView):
+    """A bank in the graph is an input as a whole."""
+
+    def at(self, slot: int, name: str) -> Any:
+        bank = self.tensors[name].bank
+        raise StageError(f"a plan that takes slots of bank '{bank}' one by one does not fit into a single graph")
+
+
 class _Bank:
     """A bank of the graph: what it holds are inputs, what is pushed are outputs."""
 
@@ -233,7 +243,7 @@ class _Bank:
         slots, bank = self._spec.slots, self._spec.name
         tensors = {t.name: _Given(f"{bank}_{t.name}", bank) for t in self._spec.tensors}
         age = np.arange(1, slots + 1) if self._full else np.zeros(slots, np.int64)
-        return MemoryView(tensors, np.full(slots, self._full), age)
+        return _WholeView(tensors, np.full(slots, self._full), age)
 
     def push(self, **tensors: Any) -> None:
         self.pushed = tensors

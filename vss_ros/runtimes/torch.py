@@ -74,9 +74,7 @@ class TorchRuntime:
                 threads=torch.get_num_threads(),
             )
             return torch.from_numpy(seen)
-        batch = query.unsqueeze(0), keys.unsqueeze(1), values.unsqueeze(1)
-        cells = None if centres is None else centres.unsqueeze(0)
-        return local_attention_dense(*batch, look, valid=valid, centres=cells, sink=sink).squeeze(0)
+        return attend_on_gpu(query, keys, values, look, valid=valid, centres=centres, sink=sink)
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Tensor:
         return torch.empty(shape, dtype=getattr(torch, dtype), device=self._device)
@@ -86,6 +84,26 @@ class TorchRuntime:
 
     def download(self, array: Tensor) -> npt.NDArray[Any]:
         return array.cpu().numpy()
+
+
+def attend_on_gpu(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    look: Look,
+    *,
+    valid: npt.NDArray[np.bool_] | None,
+    centres: Tensor | None,
+    sink: Tensor | float | None,
+) -> Tensor:
+    """One read by the Triton kernel; in plain torch where that cannot be used."""
+    from vss_ros.attention.triton_launch import attend_triton, why_not  # importing Triton takes a while
+
+    if not why_not(query.device.type):
+        return attend_triton(query, keys, values, look, valid=valid, centres=centres, sink=sink)
+    batch = query.unsqueeze(0), keys.unsqueeze(1), values.unsqueeze(1)
+    cells = None if centres is None else centres.unsqueeze(0)
+    return local_attention_dense(*batch, look, valid=valid, centres=cells, sink=sink).squeeze(0)
 
 
 def _array(x: Any) -> Any:

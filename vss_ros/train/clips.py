@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,21 @@ import torch
 from torch import Tensor
 
 from vss_ros.core.errors import TrainError
-from vss_ros.core.frame import UNLABELLED
+from vss_ros.core.frame import UNLABELLED, FloatArray, UInt8Array
+from vss_ros.core.prepare import nearest
 from vss_ros.data.pseudo_video import PseudoVideo
 from vss_ros.data.synthetic import SyntheticDrive
 from vss_ros.train.datasets import DATA_SETS, Picture, Pictures
 from vss_ros.train.recipe import Data, Phase, Recipe
 
 Rng = np.random.Generator
-Item = tuple[Tensor, Tensor]  # images (T, H, W, 3) uint8, labels of the last frame (H, W) uint8
+# images (T, H, W, 3) uint8, labels of the last frame (H, W) uint8, motion (T, h, w, 2) px to the first frame or None
+Item = tuple[Tensor, Tensor, Tensor | None]
+Pair = tuple[UInt8Array, UInt8Array, FloatArray]  # an item whose clip is a keyframe and a later frame
 
 _DRIVE_FRAMES = 400  # long enough that a moment drawn from it shows another part of the street
 _FIRST_SEED = 1_000  # far from the small seeds that demos and tests render
+_BLOCK = 16  # px; motion is told for blocks of this size, as a codec's is
 
 
 class Stills:
@@ -49,17 +54,27 @@ class Stills:
 
     def clip(self, frames: int, moving: PseudoVideo, rng: Rng) -> Picture:
         """`(T, H, W, 3)` images and the last frame's `(H, W)` labels."""
-        centre = None
-        if self._holding and rng.random() < self._focus:
-            label = int(rng.choice(sorted(self._holding)))
-            picture = self._pictures[int(rng.choice(self._holding[label]))]
-            rows, columns = np.nonzero(picture[1] == label)
-            chosen = int(rng.integers(len(rows)))
-            centre = (int(columns[chosen]), int(rows[chosen]))
-        else:
-            picture = self._pictures[int(rng.integers(len(self._pictures)))]
+        picture, centre = self._drawn(rng)
         clip = moving.clip(*picture, frames, rng, centre=centre)
         return clip.images, clip.labels[-1]
+
+    def pair(self, distance: int, moving: PseudoVideo, rng: Rng) -> Pair:
+        """`(2, H, W, 3)` images up to `distance` frames apart, the last one's labels, and motion of 16x16 px blocks."""
+        picture, centre = self._drawn(rng)
+        apart = int(rng.integers(1, distance + 1))
+        clip = moving.clip(*picture, 2, rng, centre=centre, distance=apart)
+        blocks = -(-moving.size[0] // _BLOCK), -(-moving.size[1] // _BLOCK)
+        return clip.images, clip.labels[-1], np.stack([nearest(motion, blocks) for motion in clip.motion])
+
+    def _drawn(self, rng: Rng) -> tuple[Picture, tuple[int, int] | None]:
+        """A picture, and the pixel it is to be centred on."""
+        if not self._holding or rng.random() >= self._focus:
+            return self._pictures[int(rng.integers(len(self._pictures)))], None
+        label = int(rng.choice(sorted(self._holding)))
+        picture = self._pictures[int(rng.choice(self._holding[label]))]
+        rows, columns = np.nonzero(picture[1] == label)
+        chosen = int(rng.integers(len(rows)))
+        return picture, (int(columns[chosen]), int(rows[chosen]))
 
 
 class Drives:
@@ -90,6 +105,38 @@ class Recordings:
         return moving.view(images, labels, rng)
 
 
+class Part:
+    """Some of a data set's pictures or videos.
+
+    Args:
+        whole: the data set.
+        part: from which to which share of it.
+        seed: shuffles it first, so that each part has pictures of all drives.
+
+    Raises:
+        TrainError: there is nothing in the part.
+    """
+
+    def __init__(self, whole: Any, part: tuple[float, float], seed: int) -> None:
+        self._whole = whole
+        order = np.random.default_rng(seed).permutation(len(whole))
+        self._chosen = order[round(part[0] * len(whole)) : round(part[1] * len(whole))]
+        if not len(self._chosen):
+            raise TrainError(f"a part wants two shares in 0..1 with pictures between them, got {part}")
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, index: int, /) -> Picture:
+        picture: Picture = self._whole[int(self._chosen[index])]
+        return picture
+
+    def clip(self, index: int, frames: int) -> Picture:
+        """`(T, H, W, 3)` images of a video, and the last one's labels."""
+        clip: Picture = self._whole.clip(int(self._chosen[index]), frames)
+        return clip
+
+
 Clips = Stills | Drives | Recordings
 
 
@@ -104,6 +151,8 @@ def open_data(data: Data, root: Path | None, recipe: Recipe, frames: int, focus:
             raise TrainError(f"source '{data.source}' wants the data folder, got none; say --data DIR")
         data_set = DATA_SETS[data.source]
         pictures = data_set.pictures(root, "train")
+        if data.part != (0.0, 1.0):
+            pictures = Part(pictures, data.part, recipe.seed)
         if data_set.videos and frames > 1:
             return Recordings(pictures)
         return Stills([pictures[i] for i in range(len(pictures))] if data_set.in_memory else pictures, focus)
@@ -125,13 +174,28 @@ def _piece(seed: int, recipe: Recipe, frames: int) -> Picture:
     return np.stack([frame.image for frame in seen]), truth
 
 
-class PhaseClips:
-    """One epoch of a phase; item `i` depends on the seed, phase, epoch and `i` alone, so a run resumes exactly."""
+def _moving(size: tuple[int, int], phase: Phase) -> PseudoVideo:
+    still = PseudoVideo(size, scale=phase.zoom, wear=phase.wear)
+    rates = {name: phase.motion * getattr(still, name) for name in ("pan_px", "zoom_rate", "turn_deg")}
+    return replace(still, **rates)
 
-    def __init__(self, recipe: Recipe, phase: Phase, root: Path | None) -> None:
-        self._recipe, self._phase = recipe, phase
-        self._sources = [open_data(data, root, recipe, phase.remembered + 1, phase.focus) for data in phase.data]
-        self._moving = PseudoVideo(phase.crop or recipe.crop, scale=phase.zoom)
+
+class PhaseClips:
+    """One epoch of a phase; item `i` depends on the seed, phase, epoch and `i` alone, so a run resumes exactly.
+
+    Args:
+        recipe: what is trained.
+        phase: one of its phases.
+        root: folder of its data set.
+        unlabelled: draw from the phase's unlabelled sources: as many clips, of the same lengths.
+    """
+
+    def __init__(self, recipe: Recipe, phase: Phase, root: Path | None, *, unlabelled: bool = False) -> None:
+        self._recipe, self._phase, self._salt = recipe, phase, 2 if unlabelled else 1
+        self._data = phase.unlabelled if unlabelled else phase.data
+        focus = 0.0 if unlabelled else phase.focus  # what is in a picture without labels, nobody knows
+        self._sources = [open_data(data, root, recipe, phase.remembered + 1, focus) for data in self._data]
+        self._moving = _moving(phase.crop or recipe.crop, phase)
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -141,14 +205,16 @@ class PhaseClips:
         key = [self._recipe.seed, self._recipe.phases.index(self._phase), self.epoch]
         batch_rng = np.random.default_rng([*key, index // self._phase.batch])  # a batch has clips of one length
         frames = 1 + (int(batch_rng.integers(1, self._phase.remembered + 1)) if self._phase.remembered else 0)
-        rng = np.random.default_rng([*key, index, 1])
-        shares = np.array([data.samples for data in self._phase.data], float)
+        rng = np.random.default_rng([*key, index, self._salt])
+        shares = np.array([data.samples for data in self._data], float)
         source = self._sources[int(rng.choice(len(shares), p=shares / shares.sum()))]
-        images, labels = source.clip(frames, self._moving, rng)
-        return torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(np.ascontiguousarray(labels))
+        if self._phase.distance:
+            assert isinstance(source, Stills), "clips of one frame are made of stills"
+            return _tensors(*source.pair(self._phase.distance, self._moving, rng))
+        return _tensors(*source.clip(frames, self._moving, rng))
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """`images (T, B, H, W, 3)` and `labels (B, H, W)` of this epoch in order; the next batch is drawn meanwhile.
+    def batches(self) -> Iterator[Item]:
+        """Items of this epoch in order, batched: `(T, B, H, W, 3)`, `(B, H, W)`; the next one is drawn meanwhile.
 
         A thread and not a process: a forked OpenCV hangs on the thread pool it inherited.
         """
@@ -161,6 +227,13 @@ class PhaseClips:
                     waiting = ahead.submit(self._batch, following)
                 yield batch
 
-    def _batch(self, start: int) -> tuple[Tensor, Tensor]:
-        images, labels = zip(*(self[index] for index in range(start, start + self._phase.batch)), strict=True)
-        return torch.stack(images, dim=1), torch.stack(labels)
+    def _batch(self, start: int) -> Item:
+        items = [self[index] for index in range(start, start + self._phase.batch)]
+        images, labels, motions = zip(*items, strict=True)
+        motion = None if motions[0] is None else torch.stack(motions, dim=1)
+        return torch.stack(images, dim=1), torch.stack(labels), motion
+
+
+def _tensors(images: UInt8Array, labels: UInt8Array, motion: FloatArray | None = None) -> Item:
+    made = (torch.from_numpy(np.ascontiguousarray(x)) for x in (images, labels))
+    return *made, None if motion is None else torch.from_numpy(motion)  # type: ignore[return-value]

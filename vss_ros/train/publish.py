@@ -15,7 +15,7 @@ import torch
 import yaml
 from torch import nn
 
-from vss_ros.assemble import build_stages, load_card, load_model, load_settings, plan_for
+from vss_ros.assemble import build_stages, load_card, load_model, load_settings, loaded_stages, motion_source, plan_for
 from vss_ros.core.card import ModelCard
 from vss_ros.core.errors import TrainError
 from vss_ros.core.frame import Frame, Segmentation
@@ -32,6 +32,7 @@ from vss_ros.runtimes.golden import write_golden_file
 from vss_ros.runtimes.single_graph import export_single_graph
 from vss_ros.runtimes.torch import TorchRuntime
 from vss_ros.train.datasets import DataSet, data_set_of, labels_of, spread
+from vss_ros.train.objective import extra_losses_of, names_in_host_of
 from vss_ros.train.progress import Observer, unobserved
 from vss_ros.train.recipe import Recipe
 from vss_ros.train.temperature import Fit, fit_on_stream, set_temperature
@@ -50,12 +51,15 @@ def prepare_training(recipe: Recipe, folder: Path, data: Path | None, *, observe
     torch.manual_seed(recipe.seed)
     plan = plan_for(recipe.method, recipe.options)
     labels = labels_of(recipe, data)
-    stages = build_stages(recipe.method, plan, recipe.net, len(labels), mean=recipe.mean, std=recipe.std)
+    statistics = {"mean": recipe.mean, "std": recipe.std}
+    stages = build_stages(recipe.method, plan, recipe.net, len(labels), heads=_wants_heads(recipe), **statistics)
     for module in stages.modules():
         if isinstance(module, nn.Dropout2d):
             module.p *= recipe.dropout
     if recipe.start_from:
-        load_weights(stages, load_card(recipe.start_from), partly=True)
+        start = load_card(recipe.start_from)
+        names = names_in_host_of(recipe.method) if start.method != recipe.method else str
+        load_weights(stages, start, partly=True, called=names)
     host, device = host_of(recipe), best_device()
     measure = None
     if data is not None:
@@ -65,13 +69,18 @@ def prepare_training(recipe: Recipe, folder: Path, data: Path | None, *, observe
             return {"val_miou": val_miou(plan, host, averaged, video, labels.names, recipe.input_size, device)}
 
     pixels = pixels_per_class(recipe, data, len(labels))
-    return Training(recipe, plan, host, stages, pixels, folder, measure, observe=observe, device=device)
+    extra = extra_losses_of(recipe.method)
+    return Training(recipe, plan, host, stages, pixels, folder, measure, observe=observe, extra=extra, device=device)
+
+
+def _wants_heads(recipe: Recipe) -> bool:
+    return any(phase.auxiliary > 0 for phase in recipe.phases)
 
 
 def host_of(recipe: Recipe) -> Host:
     """What the plan needs to know of the recipe's net."""
     net = NETS[recipe.net]
-    return Host(recipe.net, net.feature_channels, net.stride)
+    return Host(recipe.net, net.feature_channels, net.stride, net.classified_channels, net.classified_stride)
 
 
 def pixels_per_class(recipe: Recipe, data: Path | None, classes: int) -> list[int]:
@@ -96,7 +105,8 @@ def val_miou(
     """mIoU of the streamed validation video, in bfloat16: good enough to watch training by."""
     training = stages.training
     runtime = TorchRuntime(stages, plan.stages(host), device=device, autocast=True)
-    segmenter = StreamSegmenter(plan, host, runtime, StreamOptions(size), resize=resize)
+    motion = motion_source(plan, "flow")
+    segmenter = StreamSegmenter(plan, host, runtime, StreamOptions(size), resize=resize, motion=motion)
     miou = replay(video, segmenter, names).confusion.miou()
     stages.train(training)
     return round(miou, 4)
@@ -239,8 +249,7 @@ def _load_stages(model: str, weights: Path | None) -> tuple[ModelCard, TemporalM
     """A model's modules with its own weights, or with those of a state dict."""
     card = load_card(model)
     plan = plan_for(card.method, card.options)
-    stages = build_stages(card.method, plan, card.host.name, len(card.labels), mean=card.mean, std=card.std)
-    load_weights(stages, card)
+    stages = loaded_stages(card, plan)
     if weights is not None:
         try:
             stages.load_state_dict(torch.load(weights, weights_only=True))

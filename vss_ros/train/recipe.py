@@ -26,11 +26,13 @@ class Data:
         source: `synthetic` (rendered) or a data set of `train/datasets.py` (a folder).
         samples: clips drawn per epoch.
         drives: different synthetic streets, rendered once when the run starts.
+        part: from which to which share of a data set's pictures, in an order that the recipe's seed shuffles.
     """
 
     source: str
     samples: int
     drives: int = 0
+    part: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,17 @@ class Phase:
         data: sources mixed in each batch.
         trains: stages or `stage.module` prefixes whose parameters move; the rest is frozen in eval mode. Empty = all.
         remembered: most past frames in a clip; each batch draws 1..remembered of them (0 = single pictures).
+        distance: for a method with keyframes: clips are pairs of a keyframe and a picture up to so many frames of
+            pseudo-video after it, with the motion between them; 0 = no pairs.
         batch: clips per step.
         balance: c of the class weights 1 / ln(c + share of pixels); smaller favours rare classes more.
         jaccard: weight of the soft Jaccard loss beside the cross entropy.
+        auxiliary: weight of the host's auxiliary heads beside it; 0 leaves them out.
+        unlabelled: sources whose labels nobody looks at: each step takes as many of their clips for the mean teacher.
         crop: `(height, width)` px of the clips, where not the recipe's.
         zoom: smallest and largest scale a still is seen at. Half the size costs a quarter of the time.
+        motion: factor on how fast pseudo-video moves. 1 is a slow walk, about 2 px a frame; CamVid's car makes 4 to 17.
+        wear: strength of noise, defocus and compression drawn anew for each frame of pseudo-video, 0..1.
         focus: share of the stills that are centred on a pixel of a class; every class is drawn as often as any other.
     """
 
@@ -56,12 +64,24 @@ class Phase:
     data: tuple[Data, ...]
     trains: tuple[str, ...] = ()
     remembered: int = 0
+    distance: int = 0
     batch: int = 8
     balance: float = 1.10
     jaccard: float = 0.0
+    auxiliary: float = 0.0
+    unlabelled: tuple[Data, ...] = ()
     crop: tuple[int, int] | None = None
     zoom: tuple[float, float] = (0.7, 1.6)
+    motion: float = 1.0
+    wear: float = 0.0
     focus: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.distance and (self.remembered or self.unlabelled):
+            raise TrainError(
+                f"a phase of pairs up to {self.distance} frames apart remembers nothing else and wants labels; "
+                "leave remembered and unlabelled out"
+            )
 
     @property
     def samples(self) -> int:
@@ -83,7 +103,8 @@ class Recipe:
         options: the plan's options.
         labels: label set under `config/labels/`.
         phases: run in order.
-        start_from: model folder whose equally named weights are loaded first.
+        start_from: model folder whose weights are loaded first: those of equal names, or where a method says that its
+            own are called otherwise in a model of the host alone, those.
         seed: of everything random.
         crop: `(height, width)` px of training clips.
         input_size: `(height, width)` px the model is measured at and recommended for.
@@ -136,8 +157,9 @@ def load_recipe(path: str | Path) -> Recipe:
         raise TrainError(f"{path} wants a mapping with a list of phases; compare it with config/recipes")
     phases = []
     for phase in values["phases"]:
-        data = tuple(_build(Data, entry, path) for entry in phase.get("data", ()))
-        phases.append(_build(Phase, {**_tuples(phase), "data": data}, path))
+        lists = {"data": phase.get("data", ()), "unlabelled": phase.get("unlabelled", ())}
+        data = {name: tuple(_build(Data, _tuples(x), path) for x in entries) for name, entries in lists.items()}
+        phases.append(_build(Phase, {**_tuples(phase), **data}, path))
     return _build(Recipe, {**_tuples(values), "phases": tuple(phases)}, path)
 
 

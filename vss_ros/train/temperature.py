@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vss_ros.assemble import motion_source
 from vss_ros.core.frame import UNLABELLED, Frame, UInt8Array
 from vss_ros.core.method import Host, TemporalMethod
 from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
@@ -70,7 +71,8 @@ def fit_on_stream(
     """
     listening = _Listening(stages["decode"])
     runtime = TorchRuntime(nn.ModuleDict({**stages, "decode": listening}), plan.stages(host), device=device)
-    segmenter = StreamSegmenter(plan, host, runtime, StreamOptions(model_size), resize=resize)
+    motion = motion_source(plan, "flow")
+    segmenter = StreamSegmenter(plan, host, runtime, StreamOptions(model_size), resize=resize, motion=motion)
     calibration, rng = Calibration(), np.random.default_rng(0)
     samples = []
     for frame in video:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from vss_ros.core.errors import TrainError
 from vss_ros.core.method import Host, TemporalMethod
 from vss_ros.train.board import open_board
 from vss_ros.train.checkpoint import align_log, append_line, load_state, save_whole
-from vss_ros.train.clips import PhaseClips
-from vss_ros.train.losses import class_weights, segmentation_loss
+from vss_ros.train.clips import Item, PhaseClips
+from vss_ros.train.losses import class_weights
+from vss_ros.train.objective import ExtraLosses, Objective, nothing_more
 from vss_ros.train.progress import Observer, Pace, Progress, unobserved
 from vss_ros.train.recipe import Phase, Recipe
-from vss_ros.train.unroll import unroll
+from vss_ros.train.teacher import MeanTeacher
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +43,22 @@ class _Underway:
     number: int
     phase: Phase
     clips: PhaseClips
+    objective: Objective
     optimiser: torch.optim.Optimizer
     schedule: Any
     pace: Pace
+    unlabelled: PhaseClips | None = None
+    teacher: MeanTeacher | None = None
+
+    def batches(self, epoch: int) -> Iterator[tuple[Item, Tensor | None]]:
+        """Clips of each step of an epoch, and the images that nobody labelled."""
+        self.clips.epoch = epoch
+        if self.unlabelled is None:
+            yield from ((batch, None) for batch in self.clips.batches())
+            return
+        self.unlabelled.epoch = epoch
+        for batch, (more, *_) in zip(self.clips.batches(), self.unlabelled.batches(), strict=True):
+            yield batch, more
 
 
 @dataclass
@@ -61,6 +76,7 @@ class Training:
             decides which epoch is best.
         measure_every: epochs between two measurements; the last epoch is always measured.
         observe: called after each step.
+        extra: losses that the method adds.
         device: `cpu` or `cuda`.
         done: epochs that a checkpoint holds.
         finished: whether the last run came to the recipe's end.
@@ -76,6 +92,7 @@ class Training:
     measure: Callable[[nn.ModuleDict], dict[str, float]] | None = None
     measure_every: int = 10
     observe: Observer = unobserved
+    extra: ExtraLosses = nothing_more
     device: str = field(default_factory=best_device)
     done: int = field(default=0, init=False)
     finished: bool = field(default=False, init=False)
@@ -103,10 +120,9 @@ class Training:
         for number in range(len(self.recipe.phases)):
             if self.done >= self._epochs_until(number + 1):
                 continue
-            under_way = self._begin(number, data, state)
+            under_way = self._begin(number, data, state, averaged)
             for epoch in range(self.done - self._epochs_until(number), under_way.phase.epochs):
-                under_way.clips.epoch = epoch
-                figures = self._epoch(under_way, averaged)
+                figures = self._epoch(under_way, epoch, averaged)
                 self._save(averaged, under_way, figures)
                 write_board(self.done, figures)
                 if minutes is not None and (time.monotonic() - started) / 60 > minutes and self.done < self._epochs:
@@ -122,7 +138,9 @@ class Training:
     def _epochs_until(self, phase: int) -> int:
         return sum(p.epochs for p in self.recipe.phases[:phase])
 
-    def _begin(self, number: int, data: Path | None, state: dict[str, Any] | None) -> _Underway:
+    def _begin(
+        self, number: int, data: Path | None, state: dict[str, Any] | None, averaged: AveragedModel
+    ) -> _Underway:
         """A phase with its data and a fresh optimiser, or the checkpoint's if it is of this phase."""
         phase = self.recipe.phases[number]
         clips = PhaseClips(self.recipe, phase, data)
@@ -135,45 +153,53 @@ class Training:
             optimiser.load_state_dict(state["optimiser"])
             schedule.load_state_dict(state["schedule"])
         pace = Pace(self.recipe, number, self._epochs_until(number + 1) - self.done)
-        return _Underway(number, phase, clips, optimiser, schedule, pace)
+        weights = class_weights(self.pixels, phase.balance).to(self.device)
+        objective = Objective(self.plan, self.host, self.stages, weights, phase.jaccard, phase.auxiliary, self.extra)
+        under_way = _Underway(number, phase, clips, objective, optimiser, schedule, pace)
+        if phase.unlabelled:
+            under_way.unlabelled = PhaseClips(self.recipe, phase, data, unlabelled=True)
+            under_way.teacher = MeanTeacher(self.plan, self.host, self.stages, _stages(averaged))
+        return under_way
 
-    def _epoch(self, under_way: _Underway, averaged: AveragedModel) -> dict[str, Any]:
+    def _epoch(self, under_way: _Underway, epoch: int, averaged: AveragedModel) -> dict[str, Any]:
         """One pass over the clips and, when it is due, a measurement; returns the epoch's line of the log."""
         begun = time.monotonic()
-        phase, clips = under_way.phase, under_way.clips
+        phase = under_way.phase
         _freeze(self.stages, phase.trains)
-        weights = class_weights(self.pixels, phase.balance).to(self.device)
-        total, count = 0.0, 0
-        for images, labels in clips.batches():
-            total += self._step(under_way, images, labels, weights)
+        totals: Counter[str] = Counter()
+        steps = len(under_way.clips) // phase.batch
+        for count, (batch, unlabelled) in enumerate(under_way.batches(epoch), 1):
+            done = (epoch * steps + count) / (phase.epochs * steps)
+            totals.update(self._step(under_way, batch, unlabelled, done))
             averaged.update_parameters(self.stages)
-            count += 1
             rate = under_way.schedule.get_last_lr()[0]
-            place = (self.done + 1, self._epochs, count, len(clips) // phase.batch)
-            self.observe(Progress(*place, total / count, rate, under_way.pace.step()))
-        if not total / count < float("inf"):
-            raise TrainError(f"the loss became {total / count}; lower the rate of phase {phase}")
-        figures = {"phase": under_way.number, "epoch": clips.epoch, "loss": total / count, "lr": rate}
+            place = (self.done + 1, self._epochs, count, steps)
+            self.observe(Progress(*place, totals.total() / count, rate, under_way.pace.step()))
+        loss = totals.total() / steps
+        if not loss < float("inf"):
+            raise TrainError(f"the loss became {loss}; lower the rate of phase {phase}")
+        figures: dict[str, Any] = {"phase": under_way.number, "epoch": epoch, "loss": loss, "lr": rate}
+        if len(totals) > 1:
+            figures |= {f"loss_{name}": total / steps for name, total in totals.items()}
         figures["epoch_s"] = round(time.monotonic() - begun, 1)
-        epoch = self.done + 1
-        if self.measure and (epoch == self._epochs or epoch % self.measure_every == 0):
+        done_epochs = self.done + 1
+        if self.measure and (done_epochs == self._epochs or done_epochs % self.measure_every == 0):
             figures |= self.measure(_stages(averaged))
         return figures
 
-    def _step(self, under_way: _Underway, images: Tensor, labels: Tensor, weights: Tensor) -> float:
-        """One batch; returns its loss."""
-        images, labels = images.to(self.device), labels.to(self.device)
-        # float16 would want its gradients scaled; a GPU without bfloat16 trains in float32
-        fits = self.device == "cpu" or torch.cuda.is_bf16_supported()
-        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=fits):
-            logits = unroll(self.plan, self.host, self.stages, images)
-        loss = segmentation_loss(logits, labels, weights, under_way.phase.jaccard)
+    def _step(self, under_way: _Underway, batch: Item, unlabelled: Tensor | None, done: float) -> dict[str, float]:
+        """One batch, `done` of the phase; returns its losses by name."""
+        images, labels, motion = batch
+        motion = None if motion is None else motion.to(self.device)
+        losses = under_way.objective(images.to(self.device), labels.to(self.device), motion)
+        if unlabelled is not None and under_way.teacher is not None:
+            losses["unlabelled"] = under_way.teacher(unlabelled.to(self.device), done)
         under_way.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_([p for p in self.stages.parameters() if p.requires_grad], 5.0)
         under_way.optimiser.step()
         under_way.schedule.step()
-        return loss.item()
+        return {name: loss.item() for name, loss in losses.items()}
 
     def _resume(self, averaged: AveragedModel) -> dict[str, Any] | None:
         """Go on from the folder's checkpoint, if it has one."""

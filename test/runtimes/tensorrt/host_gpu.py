@@ -1,7 +1,11 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Stand-ins for a GPU: its memory is the host's, its kernel the CPU's, its runtime library a handful of functions."""
+"""Stand-ins for a GPU: its memory is the host's, its kernel the CPU's, its runtime library a handful of functions.
+
+What is queued is done at once, or while a graph is recorded not at all: then each replay does it, with the addresses
+that it was recorded with.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ import numpy.typing as npt
 
 from vss_ros.attention import local_attention
 from vss_ros.attention.triton_plan import LOG2_E, NO_SINK, Grid, Read
+from vss_ros.core.errors import BackendError
 from vss_ros.core.look import Border, Look
 from vss_ros.runtimes.tensorrt.device import Gpu
 
@@ -26,8 +31,24 @@ def at(address: int, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
     return np.frombuffer((ctypes.c_char * size).from_address(address), dtype).reshape(shape)
 
 
+class Stream:
+    """Does what is queued, or records it."""
+
+    def __init__(self) -> None:
+        self.recorded: list[Callable[[], None]] | None = None
+
+    def queue(self, work: Callable[[], None]) -> None:
+        if self.recorded is None:
+            work()
+        else:
+            self.recorded.append(work)
+
+
+STREAM = Stream()
+
+
 class HostDevice:
-    """A `Device` on the host's memory."""
+    """A `Device` on the host's memory; it has no graphs."""
 
     STREAM = 77
 
@@ -53,6 +74,21 @@ class HostDevice:
     def download(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return array.copy()
 
+    def pinned(self, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+        return np.empty(shape, dtype)
+
+    def send(self, host: npt.NDArray[Any], array: npt.NDArray[Any]) -> None:
+        array[...] = host
+
+    def fetch(self, array: npt.NDArray[Any], host: npt.NDArray[Any]) -> None:
+        host[...] = array
+
+    def wait(self) -> None:
+        pass
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        raise BackendError("this GPU has no graphs")
+
     def address(self, array: npt.NDArray[Any]) -> int:
         assert array.flags.c_contiguous
         return array.ctypes.data
@@ -77,6 +113,9 @@ class HostKernel:
     def __call__(self, read: Read, stream: int = 0) -> None:
         assert stream == HostDevice.STREAM and (read.partial != 0) == (read.parts > 1)
         self.reads.append(read)
+        STREAM.queue(lambda: self._do(read))
+
+    def _do(self, read: Read) -> None:
         grid, heads = read.grid, read.grid.heads
         table = at(read.table, (grid.slots, 2), "int32")
         frame, slots = (grid.height, grid.width, heads), int(table[:, 0].max()) + 1
@@ -103,18 +142,45 @@ class HostKernel:
         at(read.out, (*places, heads, self.dv), self.dtype)[...] = seen
 
 
+class Graphs:
+    """What was recorded, by number."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, list[Callable[[], None]]] = {}
+        self._made = 0
+
+    def begin(self, stream: int, mode: str) -> None:
+        assert stream == HostDevice.STREAM and mode == "thread's" and STREAM.recorded is None
+        STREAM.recorded = []
+
+    def end(self, stream: int) -> int:
+        assert STREAM.recorded is not None
+        self._made += 1
+        self.held[self._made], STREAM.recorded = STREAM.recorded, None
+        return self._made
+
+    def launch(self, graph: int, stream: int) -> None:
+        assert stream == HostDevice.STREAM
+        for work in self.held[graph]:
+            STREAM.queue(work)
+
+
 def host_cudart(**fails: int) -> SimpleNamespace:
     """cuda-python's module of the CUDA runtime, on the host's memory; `fails` are codes of calls by name."""
     rooms: dict[int, Any] = {}
+    graphs = Graphs()
+    copies: list[tuple[str, int]] = []
 
     def malloc(size: int) -> int:
-        room = ctypes.create_string_buffer(size)
-        rooms[ctypes.addressof(room)] = room
-        return ctypes.addressof(room)
+        room = ctypes.create_string_buffer(size + 256)
+        address = ctypes.addressof(room) + -ctypes.addressof(room) % 256  # as CUDA's
+        rooms[address] = room
+        return address
 
     def copy(target: int, source: int, size: int, kind: str, stream: int) -> None:
         assert stream == HostDevice.STREAM
-        ctypes.memmove(target, source, size)
+        copies.append((kind, size))
+        STREAM.queue(lambda: ctypes.memmove(target, source, size) and None)
 
     def function(name: str, does: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
         def call(*arguments: Any) -> tuple[Any, ...]:
@@ -132,10 +198,20 @@ def host_cudart(**fails: int) -> SimpleNamespace:
         "cudaGetDeviceProperties": lambda number: about,
         "cudaMalloc": malloc,
         "cudaFree": lambda address: rooms.pop(address) and None,
+        "cudaMallocHost": malloc,
+        "cudaFreeHost": lambda address: rooms.pop(address) and None,
+        "cudaStreamBeginCapture": graphs.begin,
+        "cudaStreamEndCapture": graphs.end,
+        "cudaGraphInstantiateWithFlags": lambda graph, flags: graph,
+        "cudaGraphLaunch": graphs.launch,
+        "cudaGraphDestroy": lambda graph: None,
+        "cudaGraphExecDestroy": lambda graph: graphs.held.pop(graph) and None,
         "cudaMemcpyAsync": copy,
         "cudaStreamSynchronize": lambda stream: None,
         "cudaGetErrorString": lambda code: b"out of memory",
     }
     kinds = SimpleNamespace(**{f"cudaMemcpy{way}": way for way in ("HostToDevice", "DeviceToHost", "DeviceToDevice")})
     made = {name: function(name, does) for name, does in functions.items()}
-    return SimpleNamespace(**made, cudaMemcpyKind=kinds, rooms=rooms)
+    modes = SimpleNamespace(cudaStreamCaptureModeThreadLocal="thread's")
+    seen = {"rooms": rooms, "graphs": graphs.held, "copies": copies}
+    return SimpleNamespace(**made, cudaMemcpyKind=kinds, cudaStreamCaptureMode=modes, **seen)

@@ -64,14 +64,17 @@ def test_the_driver_is_told_addresses_stream_and_slots() -> None:
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "dtypes": ({"query": QUERY.astype(np.float16)}, "want one dtype, got float16, float32, float32"),
-    "frame": ({"query": QUERY[1:]}, "a read wants query"),
+    "frame": ({"query": QUERY[1:]}, r"query wants \(h, w, heads, dk\) = \(6, 7, 2, 4\) or, .* got \(5, 7, 2, 4\)"),
     "values": ({"values": VALUES[:1]}, "push key and value of one frame together"),
-    "list": ({"query": QUERY[0]}, "a read wants query"),
+    "list": ({"query": QUERY[0]}, r"a list of queries \(7, 2, 4\) wants centres \(7, 2\), got None"),
     "centres": ({"centres": np.zeros((6, 7, 2))}, r"centres wants \(6, 7, 2\) int32, got \(6, 7, 2\) float64"),
     "windows": ({"look": Look((3, 5, 7))}, "one window, or one for each of the 2 slots"),
     "valid": ({"valid": np.zeros(2, bool)}, "at least one valid slot"),
-    "sink": ({"sink": np.float32([1, np.nan])}, r"a sink wants a number or \(2,\) of numpy"),
-    "sink on the device": ({"sink": object()}, "read it from the model's options"),
+    "sink": ({"sink": np.float32([1, np.nan])}, r"sink wants a number or \(2,\), finite or -inf, got \[1.0, nan\]"),
+    "sink on the device": (
+        {"sink": object()},
+        r"a sink wants a number or \(2,\) of numpy, .* read it from the model's options",
+    ),
 }
 
 

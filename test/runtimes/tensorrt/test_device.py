@@ -50,6 +50,39 @@ def test_a_slot_takes_only_what_fits(slot: int, shape: tuple[int, ...], dtype: s
         ring[slot] = other
 
 
+def test_pinned_memory_goes_there_and_back() -> None:
+    cudart = host_cudart()
+    device = CudaDevice(cudart)
+    host, array = device.pinned((2, 3), "float16"), device.empty((2, 3), "float16")
+    host[...] = np.arange(6).reshape(2, 3)
+    device.send(host, array)
+    np.testing.assert_array_equal(device.download(array), host)
+    device.send(np.zeros((2, 3), np.float16), array)
+    device.fetch(array, host)
+    device.wait()
+    assert not host.any() and host.ctypes.data in cudart.rooms
+    view = host[1]
+    del host
+    gc.collect()
+    assert view.base is not None and len(cudart.rooms) == 2, "a part of it keeps it"
+    del view
+    gc.collect()
+    assert list(cudart.rooms) == [array.address]
+
+
+def test_a_part_keeps_the_whole_and_can_be_copied_into() -> None:
+    cudart = host_cudart()
+    device = CudaDevice(cudart)
+    part = device.upload(np.arange(6, dtype=np.float32).reshape(2, 3))[1]
+    gc.collect()
+    np.testing.assert_array_equal(device.download(part), [3, 4, 5])
+    with pytest.raises(IndexError, match="a slot of 0 to 2 was wanted, got 3"):
+        part[3]
+    del part
+    gc.collect()
+    assert not cudart.rooms
+
+
 def test_memory_is_freed_with_its_array() -> None:
     cudart = host_cudart()
     array = CudaDevice(cudart).empty((4,), "uint8")
@@ -92,11 +125,12 @@ def test_torchs_work_goes_to_one_stream(monkeypatch: pytest.MonkeyPatch) -> None
         return plain(*shape, **more)
 
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: stream)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
     monkeypatch.setattr(torch.cuda, "set_stream", lambda chosen: done.append(f"stream {chosen.cuda_stream}"))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: about)
     monkeypatch.setattr(torch, "empty", empty)
     device = device_torch.TorchDevice()
-    device._device = torch.device("cpu")
+    device.where = torch.device("cpu")
     assert device.about() == Gpu("H200", "9.0", 132) and device.stream() == 7
     done.clear()
     array = np.arange(6, dtype=np.float16).reshape(2, 3)
@@ -104,6 +138,14 @@ def test_torchs_work_goes_to_one_stream(monkeypatch: pytest.MonkeyPatch) -> None
     there = device.upload(array)
     np.testing.assert_array_equal(device.download(there), array)
     assert done == ["stream 7", "pinned", "stream 7", "pinned", "wait"]
+    done.clear()
+    host = device.pinned((2, 3), "float16")
+    host[...] = 2
+    device.send(host, there)
+    host[...] = 0
+    device.fetch(there, host)
+    device.wait()
+    assert (host == 2).all() and done == ["pinned", "stream 7", "stream 7", "wait"]
     assert device.dtype(there) == "float16" and device.address(there) == there.data_ptr()
     assert device.empty((2,), "uint8").dtype == torch.uint8
     with pytest.raises(StageError, match=r"wants contiguous tensors, got strides \(1, 3\)"):

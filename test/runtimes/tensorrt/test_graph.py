@@ -24,15 +24,16 @@ STAGES = sorted((ROOT / "models").glob("*/*.onnx"))
 SIZES = {"H": 64, "W": 96, "H_over_8": 8, "W_over_8": 12}
 
 
-def run(content: bytes, *, half: bool = False) -> dict[str, np.ndarray[Any, Any]]:
-    """A file's outputs on the same random inputs each time."""
+def run(content: bytes, *, half: bool = False, rounded: bool = False) -> dict[str, np.ndarray[Any, Any]]:
+    """A file's outputs on the same random inputs each time, in half precision or rounded to it."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session, rng = onnxruntime.InferenceSession(content, options), np.random.default_rng(0)
     inputs = {}
     for put in session.get_inputs():
         shape = [SIZES.get(dim, dim) for dim in put.shape]
-        floats = rng.standard_normal(shape).astype(np.float16 if half else np.float32)
+        floats = rng.standard_normal(shape).astype(np.float16 if half or rounded else np.float32)
+        floats = floats.astype(np.float32) if rounded else floats
         inputs[put.name] = rng.integers(0, 256, shape, np.uint8) if "uint8" in put.type else floats
     return dict(zip([x.name for x in session.get_outputs()], session.run(None, inputs), strict=True))
 
@@ -115,3 +116,18 @@ def test_says_which_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(BackendError, match=r"building engines wants the package onnx.*pip install onnx"):
         fit_for_tensorrt(content, half=False)
+
+
+@each_stage
+def test_half_ends_leave_the_inside_as_it_was(path: Path) -> None:
+    """Only rounding at the ends: the same as float32 on the rounded inputs, rounded."""
+    content = path.read_bytes()
+    ends = onnx.load_from_string(fit_for_tensorrt(content, half=False, half_ends=True)).graph
+    floats = {TensorProto.FLOAT, TensorProto.FLOAT16}
+    assert {x.type.tensor_type.elem_type for x in (*ends.input, *ends.output)} & floats == {TensorProto.FLOAT16}
+    assert all(x.data_type != TensorProto.FLOAT16 for x in ends.initializer)
+    got = run(fit_for_tensorrt(content, half=False, half_ends=True), half=True)
+    wanted = run(content, rounded=True)
+    assert got.keys() == wanted.keys()
+    for name, array in got.items():
+        np.testing.assert_array_equal(array, wanted[name].astype(array.dtype))

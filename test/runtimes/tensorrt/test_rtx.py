@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from vss_ros.assemble import load_card, model_folders, plan_for
+from vss_ros.assemble import load_card, load_settings, model_folders, plan_for, quantized_stages
 from vss_ros.core.errors import BackendError
 from vss_ros.runtimes.tensorrt.build import BuildOptions, build_plan
 
@@ -44,6 +45,19 @@ def test_builds(card: Any, spec: Any, precision: str, capability: str) -> None:
     shapes = {t.name: t.at(*card.input_size) for t in spec.inputs}
     built = build_plan(trt, card.stage_path(spec.name), shapes, BuildOptions(precision), capability=capability)
     assert len(built.plan) > 100_000
+
+
+@pytest.mark.filterwarnings("ignore:.*Timing cache:DeprecationWarning")
+def test_builds_the_quantized_stages() -> None:
+    trt, card = bindings(), load_card("lmanet_erfnet_camvid")
+    plan = plan_for(card.method, card.options)
+    card = replace(card, input_size=(64, 96))
+    quantized = quantized_stages(card, plan, load_settings())
+    for spec in plan.stages(card.host):
+        shapes, content = {t.name: t.at(*card.input_size) for t in spec.inputs}, quantized.content(spec.name)
+        path, options = card.stage_path(spec.name), BuildOptions("int8")
+        for capability in ("8.0", "12.0"):
+            assert len(build_plan(trt, path, shapes, options, content=content, capability=capability).plan) > 100_000
 
 
 def test_says_what_tensorrt_says(tmp_path: Path) -> None:

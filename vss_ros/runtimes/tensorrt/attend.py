@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vss_ros.attention.check import check_look, checked_valid
+from vss_ros.attention.check import check_centres, check_look, check_shapes, checked_logits, checked_valid
 from vss_ros.attention.ptx_loader import PtxAttention
-from vss_ros.attention.triton_plan import LOG2_E, NO_SINK, Grid, Read
+from vss_ros.attention.triton_plan import Grid, Read, sink_entries, table_entries
 from vss_ros.core.errors import AttentionError
 from vss_ros.core.look import Border, Look
 from vss_ros.core.memory import Array
 from vss_ros.runtimes.tensorrt.device import Device
 
 LoadKernel = Callable[[str, int, int], Any]  # (dtype, key channels, value channels) -> a PtxAttention
-
-_FAR = 1 << 29  # cells; positions of a window that reaches further do not fit 32 bits
 
 
 class DeviceAttention:
@@ -84,7 +82,6 @@ class DeviceAttention:
         kernel: Any,
     ) -> Read:
         at = self._device.address
-        reaches = tuple((slot, min(look.window_of(slot) // 2, _FAR)) for slot in numbers)
         partial, partial_log = (
             at(self._buffer(name, (size // 4,), "float32")) if size else 0
             for name, size in zip(("partial", "partial_log"), kernel.scratch_bytes(grid), strict=True)
@@ -94,7 +91,7 @@ class DeviceAttention:
             keys=at(keys),
             values=at(values),
             centres=None if centres is None else at(centres),
-            table=at(self._constant(np.array(reaches, np.int32))),
+            table=at(self._constant(np.array(table_entries(look, numbers), np.int32))),
             sink=at(self._constant(np.array(logits, np.float32))),
             out=at(out),
             partial=partial,
@@ -109,23 +106,10 @@ class DeviceAttention:
         dtypes = [self._device.dtype(x) for x in (query, keys, values)]
         if len(set(dtypes)) > 1:
             raise AttentionError(f"query, keys and values want one dtype, got {', '.join(dtypes)}; see the stages")
-        shapes = [tuple(x.shape) for x in (query, keys, values)]
-        places = shapes[0][:-2]
-        fits = len(shapes[1]) == len(shapes[2]) == 5 and 0 not in (*shapes[1], *shapes[2])
-        fits = fits and shapes[1][:4] == shapes[2][:4] and shapes[0][-2:] == shapes[1][3:]
-        fits = fits and (places == shapes[1][1:3] if centres is None else len(places) in (1, 2))
-        if not fits:
-            raise AttentionError(
-                "a read wants query (h, w, heads, dk), or with centres also (N, heads, dk), keys (T, h, w, heads, dk) "
-                f"and values (T, h, w, heads, dv), got {', '.join(map(str, shapes))}; "
-                "push key and value of one frame together"
-            )
-        if centres is not None and (tuple(centres.shape), self._device.dtype(centres)) != ((*places, 2), "int32"):
-            raise AttentionError(
-                f"centres wants {(*places, 2)} int32, got {tuple(centres.shape)} {self._device.dtype(centres)}; "
-                "give one (row, column) in cells per query"
-            )
-        check_look(look, shapes[1][0])
+        check_shapes(tuple(query.shape), tuple(keys.shape), tuple(values.shape), moved=centres is not None)
+        if centres is not None:
+            check_centres(tuple(centres.shape), self._device.dtype(centres), tuple(query.shape[:-2]), ("int32",))
+        check_look(look, keys.shape[0])
         return dtypes[0]
 
     def _kernel(self, dtype: str, dk: int, dv: int, query: Array) -> Any:
@@ -160,12 +144,8 @@ class DeviceAttention:
 
 def _logits(sink: Any, heads: int) -> tuple[float, ...]:
     """The sink of each head in the kernel's units."""
-    known = sink is None or isinstance(sink, int | float | np.generic | np.ndarray)
-    logits = np.asarray(-np.inf if sink is None else sink) if known else None
-    if logits is None or logits.shape not in ((), (heads,)) or (np.isnan(logits) | np.isposinf(logits)).any():
+    if sink is not None and not isinstance(sink, int | float | np.generic | np.ndarray):
         raise AttentionError(
-            f"with engines a sink wants a number or ({heads},) of numpy, finite or -inf, got {sink!r}; "
-            "read it from the model's options"
+            f"with engines a sink wants a number or ({heads},) of numpy, got {sink!r}; read it from the model's options"
         )
-    scaled = np.maximum(np.broadcast_to(logits, heads).astype(np.float64) * LOG2_E, NO_SINK)
-    return tuple(scaled.tolist())
+    return sink_entries(checked_logits(sink, heads))

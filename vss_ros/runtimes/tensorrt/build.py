@@ -24,7 +24,7 @@ class BuildOptions:
     """How engines are built; all of it is part of an engine's key.
 
     Attributes:
-        precision: `fp32`, which is float32 throughout and never TF32, or `fp16`.
+        precision: `fp32`, which is float32 throughout and never TF32; `fp16`; or `int8`, which wants quantized files.
         workspace_mib: scratch memory that a layer may take, MiB.
         optimization_level: 0 (fast to build) to 5 (fast to run); -1 = TensorRT's own choice.
     """
@@ -34,13 +34,9 @@ class BuildOptions:
     optimization_level: int = -1
 
     @property
-    def half(self) -> bool:
-        return self.precision == "fp16"
-
-    @property
     def seam(self) -> str:
         """Dtype of what float tensors between stages are on the device."""
-        return "float16" if self.half else "float32"
+        return "float32" if self.precision == "fp32" else "float16"
 
     def flags(self) -> dict[str, str | int | bool]:
         """What the key says of them beside the precision."""
@@ -56,7 +52,14 @@ class Built:
 
 
 def build_plan(
-    trt: Any, path: Path, shapes: Shapes, options: BuildOptions, *, timing: bytes = b"", capability: str = ""
+    trt: Any,
+    path: Path,
+    shapes: Shapes,
+    options: BuildOptions,
+    *,
+    content: bytes | None = None,
+    timing: bytes = b"",
+    capability: str = "",
 ) -> Built:
     """Build one stage.
 
@@ -65,6 +68,7 @@ def build_plan(
         path: of the ONNX file.
         shapes: of its inputs, the only ones that the engine will take.
         options: precision and effort.
+        content: what the file was made into, such as its quantized form; None = as it is.
         timing: of earlier builds on this GPU, which are then not measured again.
         capability: a GPU to build for instead of this machine's, such as `8.0`; TensorRT-RTX only.
 
@@ -76,11 +80,13 @@ def build_plan(
     network = builder.create_network(api.network_flags(trt))
     if network is None:
         raise api.refusal(trt, "made no network", "see whether the GPU and its driver work")
-    _parse(trt, network, path, half=options.half and api.is_strongly_typed(trt))
+    _parse(trt, network, path, path.read_bytes() if content is None else content, options.precision)
     config = _configured(trt, builder, options)
     _set_shapes(trt, builder, network, config, shapes, path)
-    if options.half and not api.is_strongly_typed(trt):
+    if options.seam == "float16" and not api.is_strongly_typed(trt):
         _ask_for_half(trt, network, config)
+        if options.precision == "int8":
+            config.set_flag(trt.BuilderFlag.INT8)
     if capability:
         _build_for(trt, config, capability)
     cache = _with_timing(config, timing)
@@ -92,9 +98,11 @@ def build_plan(
     return Built(bytes(plan), b"" if cache is None else bytes(cache.serialize()))
 
 
-def _parse(trt: Any, network: Any, path: Path, *, half: bool) -> None:
+def _parse(trt: Any, network: Any, path: Path, content: bytes, precision: str) -> None:
     parser = trt.OnnxParser(network, api.logger(trt))
-    if not parser.parse(fit_for_tensorrt(path.read_bytes(), half=half)):
+    typed = api.is_strongly_typed(trt)
+    fitted = fit_for_tensorrt(content, half=typed and precision == "fp16", half_ends=typed and precision == "int8")
+    if not parser.parse(fitted):
         said = [parser.get_error(number).desc() for number in range(parser.num_errors)]
         raise api.refusal(trt, f"does not take {path}", "export the model again, or use runtime.backend onnx", said)
 

@@ -43,7 +43,7 @@ class EngineKey:
         capability: compute capability of the GPU, such as `8.7`.
         gpu: its name.
         processors: number of its multiprocessors; boards of one name differ in it.
-        precision: `fp32` or `fp16`.
+        precision: `fp32`, `fp16` or `int8`.
         shapes: of the inputs, by name.
         flags: the other build options.
     """

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,7 +26,10 @@ class Gpu:
 
 
 class Device(Protocol):
-    """One GPU with one stream. Arrays have `shape` and `itemsize`, and take another one by `array[slot] = other`."""
+    """One GPU with one stream.
+
+    Arrays have `shape` and `itemsize`; `array[slot]` is a part of one, and `array[slot] = other` queues a copy.
+    """
 
     def about(self) -> Gpu: ...
 
@@ -39,6 +43,29 @@ class Device(Protocol):
 
     def download(self, array: Array) -> npt.NDArray[Any]:
         """A copy on the host, after all that was queued before."""
+        ...
+
+    def pinned(self, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+        """Memory of the host that the GPU copies from and to by itself."""
+        ...
+
+    def send(self, host: npt.NDArray[Any], array: Array) -> None:
+        """Queue a copy from memory that `pinned` gave, which must not change until it is done."""
+        ...
+
+    def fetch(self, array: Array, host: npt.NDArray[Any]) -> None:
+        """Queue a copy to memory that `pinned` gave, which can be read after `wait`."""
+        ...
+
+    def wait(self) -> None:
+        """Until all that was queued is done."""
+        ...
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """What `work` queues, as a CUDA graph that is queued at once by calling the result; it is not done now.
+
+        The addresses that the graph reads and writes are those of now: arrays must stay where they are.
+        """
         ...
 
     def address(self, array: Array) -> int:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ def cuda_runtime() -> Any:
 
 
 class DeviceArray:
-    """Contiguous memory of a GPU, freed with this object; `array[slot] = other` queues a copy.
+    """Contiguous memory of a GPU, freed with this object and its parts; `array[slot] = other` queues a copy.
 
     Attributes:
         shape: as numpy's.
@@ -34,8 +36,13 @@ class DeviceArray:
         address: where it begins.
     """
 
-    def __init__(self, device: CudaDevice, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, device: CudaDevice, shape: tuple[int, ...], dtype: np.dtype[Any], part_of: tuple[Any, int] | None = None
+    ) -> None:
         self._device, self.shape, self.dtype = device, tuple(shape), dtype
+        if part_of is not None:
+            self._whole, self.address = part_of
+            return
         self.address = device.allocate(self.nbytes)
         weakref.finalize(self, device.free, self.address)
 
@@ -47,16 +54,33 @@ class DeviceArray:
     def nbytes(self) -> int:
         return math.prod(self.shape) * self.itemsize
 
+    def __getitem__(self, slot: int) -> DeviceArray:
+        if not 0 <= slot < self.shape[0]:
+            raise IndexError(f"a slot of 0 to {self.shape[0] - 1} was wanted, got {slot}")
+        at = self.address + slot * (self.nbytes // self.shape[0])
+        return DeviceArray(self._device, self.shape[1:], self.dtype, (self, at))
+
     def __setitem__(self, slot: int, other: DeviceArray) -> None:
         if other.shape != self.shape[1:] or other.dtype != self.dtype or not 0 <= slot < self.shape[0]:
             raise ValueError(
                 f"slot {slot} of {self.shape} {self.dtype} wants {self.shape[1:]}, got {other.shape} {other.dtype}"
             )
-        self._device.copy(self.address + slot * other.nbytes, other.address, other.nbytes, "DeviceToDevice")
+        self._device.copy(self[slot].address, other.address, other.nbytes, "DeviceToDevice")
+
+
+class Replay:
+    """An instantiated graph, freed with this object."""
+
+    def __init__(self, device: CudaDevice, ready: Any) -> None:
+        self._device, self._ready = device, ready
+        weakref.finalize(self, device.forget, ready)
+
+    def __call__(self) -> None:
+        self._device.launch(self._ready)
 
 
 class CudaDevice:
-    """The CUDA runtime's current device; see `Device`. Host memory is pageable here, so copies wait for it.
+    """The CUDA runtime's current device; see `Device`. `upload` and `download` are of pageable memory, and wait.
 
     Args:
         cudart: cuda-python's module of the CUDA runtime, or a stand-in.
@@ -113,9 +137,47 @@ class CudaDevice:
 
     def download(self, array: DeviceArray) -> npt.NDArray[Any]:
         host = np.empty(array.shape, array.dtype)
-        self.copy(host.ctypes.data, array.address, array.nbytes, "DeviceToHost")
-        self._call("cudaStreamSynchronize", self._stream)
+        self.fetch(array, host)
+        self.wait()
         return host
+
+    def pinned(self, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        address = int(self._call("cudaMallocHost", max(size, 1)))
+        room = (ctypes.c_ubyte * size).from_address(address)
+        weakref.finalize(room, self._cudart.cudaFreeHost, address)  # arrays keep the object that their memory is of
+        return np.frombuffer(memoryview(room), dtype).reshape(shape)
+
+    def send(self, host: npt.NDArray[Any], array: DeviceArray) -> None:
+        self.copy(array.address, host.ctypes.data, host.nbytes, "HostToDevice")
+
+    def fetch(self, array: DeviceArray, host: npt.NDArray[Any]) -> None:
+        self.copy(host.ctypes.data, array.address, host.nbytes, "DeviceToHost")
+
+    def wait(self) -> None:
+        self._call("cudaStreamSynchronize", self._stream)
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        # ThreadLocal: another thread may allocate meanwhile, as one that builds engines does
+        mode = self._cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._call("cudaStreamBeginCapture", self._stream, mode)
+        try:
+            work()
+        except BaseException:
+            self._cudart.cudaStreamEndCapture(self._stream)  # or the stream takes no more work
+            raise
+        graph = self._call("cudaStreamEndCapture", self._stream)
+        ready = self._call("cudaGraphInstantiateWithFlags", graph, 0)
+        self._call("cudaGraphDestroy", graph)  # the instance does not need it
+        return Replay(self, ready)
+
+    def launch(self, ready: Any) -> None:
+        """Queue an instantiated graph."""
+        self._call("cudaGraphLaunch", ready, self._stream)
+
+    def forget(self, ready: Any) -> None:
+        """Free an instantiated graph."""
+        self._cudart.cudaGraphExecDestroy(ready)
 
     def address(self, array: DeviceArray) -> int:
         return array.address

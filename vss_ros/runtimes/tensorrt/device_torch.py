@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy.typing as npt
@@ -16,14 +17,19 @@ from vss_ros.runtimes.tensorrt.device import Gpu
 
 
 class TorchDevice:
-    """Torch's first CUDA device; see `Device`."""
+    """Torch's first CUDA device; see `Device`.
+
+    Attributes:
+        where: its tensors are.
+    """
 
     def __init__(self) -> None:
-        self._device = torch.device("cuda", 0)
-        self._stream = torch.cuda.Stream(self._device)  # TensorRT synchronises more on the default stream
+        self.where = torch.device("cuda", 0)
+        self._stream = torch.cuda.Stream(self.where)  # TensorRT synchronises more on the default stream
+        self._pool = torch.cuda.graph_pool_handle()  # graphs of one stream never run at once, and share their scratch
 
     def about(self) -> Gpu:
-        found = torch.cuda.get_device_properties(self._device)
+        found = torch.cuda.get_device_properties(self.where)
         return Gpu(found.name, f"{found.major}.{found.minor}", found.multi_processor_count)
 
     def stream(self) -> int:
@@ -32,13 +38,13 @@ class TorchDevice:
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Tensor:
         self.stream()  # the allocator gives freed memory to later work of the same stream
-        return torch.empty(shape, dtype=getattr(torch, dtype), device=self._device)
+        return torch.empty(shape, dtype=getattr(torch, dtype), device=self.where)
 
     def upload(self, array: npt.NDArray[Any]) -> Tensor:
         self.stream()
         host = torch.empty(array.shape, dtype=getattr(torch, array.dtype.name), pin_memory=True)
         host.numpy()[...] = array
-        return host.to(self._device, non_blocking=True)
+        return host.to(self.where, non_blocking=True)
 
     def download(self, array: Tensor) -> npt.NDArray[Any]:
         self.stream()
@@ -46,6 +52,32 @@ class TorchDevice:
         host.copy_(array, non_blocking=True)
         self._stream.synchronize()
         return host.numpy()
+
+    def pinned(self, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+        return torch.empty(shape, dtype=getattr(torch, dtype), pin_memory=True).numpy()
+
+    def send(self, host: npt.NDArray[Any], array: Tensor) -> None:
+        self.stream()
+        array.copy_(torch.from_numpy(host), non_blocking=True)  # torch asks the driver whether memory is pinned
+
+    def fetch(self, array: Tensor, host: npt.NDArray[Any]) -> None:
+        self.stream()
+        torch.from_numpy(host).copy_(array, non_blocking=True)
+
+    def wait(self) -> None:
+        self._stream.synchronize()
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: another thread may allocate meanwhile, as one that builds engines does
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            work()
+
+        def replay() -> None:
+            self.stream()
+            graph.replay()
+
+        return replay
 
     def address(self, array: Tensor) -> int:
         if not array.is_contiguous():

@@ -16,12 +16,13 @@ from vss_ros.core.errors import BackendError
 _ONLY_SHAPES = {"Unsqueeze", "Squeeze", "Transpose", "Reshape"}  # they move numbers and never look at them
 
 
-def fit_for_tensorrt(content: bytes, *, half: bool) -> bytes:
+def fit_for_tensorrt(content: bytes, *, half: bool, half_ends: bool = False) -> bytes:
     """An ONNX file with uint8 only at its ends.
 
     Args:
         content: of the exported file.
         half: also make every float of the graph float16, inputs and outputs too; uint8 ones stay.
+        half_ends: make float16 of its float inputs and outputs alone, for a graph that quantizes float32.
 
     Raises:
         BackendError: the packages that read and convert the file are missing.
@@ -41,6 +42,8 @@ def fit_for_tensorrt(content: bytes, *, half: bool) -> bytes:
     del model.graph.value_info[:]  # names have changed their places
     if half:
         model = _halved(model)
+    elif half_ends:
+        _halve_ends(model.graph)
     onnx.checker.check_model(model)
     fitted: bytes = model.SerializeToString()
     return fitted
@@ -97,6 +100,23 @@ def _move(graph: Any, node: Any, before: Any = None) -> None:
     nodes.insert(at, node)
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _halve_ends(graph: Any) -> None:
+    from onnx import TensorProto, helper
+
+    for put in (*graph.input, *graph.output):
+        if put.type.tensor_type.elem_type != TensorProto.FLOAT:
+            continue
+        name, inner, is_input = put.name, f"{put.name}_in_float32", any(put is other for other in graph.input)
+        put.type.tensor_type.elem_type = TensorProto.FLOAT16
+        for node in graph.node:
+            for names in (node.input, node.output):
+                names[:] = [inner if other == name else other for other in names]
+        if is_input:
+            graph.node.insert(0, helper.make_node("Cast", [name], [inner], to=TensorProto.FLOAT))
+        else:
+            graph.node.append(helper.make_node("Cast", [inner], [name], to=TensorProto.FLOAT16))
 
 
 def _halved(model: Any) -> Any:

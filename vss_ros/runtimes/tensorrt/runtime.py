@@ -3,8 +3,7 @@
 
 """Stages as TensorRT engines with the attention kernel between them, all queued on one stream.
 
-NOT YET RUN ON A GPU: tested with stand-ins for TensorRT's bindings and for the GPU's memory. No CUDA graph yet, and the
-ring takes a copy of each frame's keys and values.
+NOT YET RUN ON A GPU: tested with stand-ins for TensorRT's bindings and for the GPU's memory and graphs.
 """
 
 from __future__ import annotations
@@ -20,16 +19,21 @@ from vss_ros.attention.ptx_loader import PtxAttention
 from vss_ros.core.card import ModelCard
 from vss_ros.core.errors import BackendError, StageError
 from vss_ros.core.memory import Array
-from vss_ros.core.method import Outputs
+from vss_ros.core.method import Outputs, TemporalMethod
 from vss_ros.core.prepare import Size
 from vss_ros.core.stage import StageSpec
+from vss_ros.core.step import Memory
+from vss_ros.runtimes.graphed import GraphedStep
 from vss_ros.runtimes.preparing import Observe, Step
+from vss_ros.runtimes.quantized import QuantizedStages
 from vss_ros.runtimes.tensorrt import api
 from vss_ros.runtimes.tensorrt.attend import DeviceAttention, LoadKernel
 from vss_ros.runtimes.tensorrt.build import BuildOptions, build_plan
 from vss_ros.runtimes.tensorrt.cache import EngineCache, EngineKey
 from vss_ros.runtimes.tensorrt.device import Device, open_device
 from vss_ros.runtimes.tensorrt.engine import StageEngine
+
+_ALIGNED = 256  # bytes; TensorRT may refuse outputs that begin elsewhere
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class TensorRTRuntime:
 
     For one thread at a time: all streams share the arrays that the stages write to.
 
-    With precision `fp16` the float tensors between stages, memory included, are float16 on the device.
+    With precision `fp16` or `int8` the float tensors between stages, memory included, are float16 on the device.
 
     Args:
         card: the model.
@@ -56,6 +60,7 @@ class TensorRTRuntime:
         device: arrays and stream; None = the first GPU's.
         cache: of engines; None = the user's.
         load_kernel: makes the attention kernel of a dtype and numbers of channels.
+        quantized: the files for precision `int8`.
 
     Raises:
         BackendError: TensorRT, a GPU or an array library is missing.
@@ -63,6 +68,7 @@ class TensorRTRuntime:
     """
 
     name = "tensorrt"
+    spare_slots = 1  # engines write a frame's keys and values into it while the other slots are read
 
     def __init__(
         self,
@@ -74,9 +80,13 @@ class TensorRTRuntime:
         device: Device | None = None,
         cache: EngineCache | None = None,
         load_kernel: LoadKernel = PtxAttention,
+        quantized: QuantizedStages | None = None,
     ) -> None:
         self._card, self._specs = card, {spec.name: spec for spec in stages}
         self._options = options or BuildOptions()
+        self._quantized = quantized
+        if (self._options.precision == "int8") != (quantized is not None):
+            raise BackendError(f"quantized files were wanted for int8 alone, got {self._options.precision}")
         self._trt = trt or api.bindings()
         self._device = device or open_device()
         self._cache = cache or EngineCache()
@@ -107,6 +117,24 @@ class TensorRTRuntime:
             StageError: the inputs are not those of the stage.
             BackendError: TensorRT refuses; at the first picture of a size also while it builds.
         """
+        return self.run_into(stage, inputs, {})
+
+    @property
+    def specs(self) -> Sequence[StageSpec]:
+        """The plan's stages."""
+        return tuple(self._specs.values())
+
+    def stepper(self, plan: TemporalMethod, memory: Memory) -> GraphedStep:
+        """Runs whole steps as CUDA graphs."""
+        return GraphedStep(plan, memory, self, self._device)
+
+    def run_into(self, stage: str, inputs: Mapping[str, Array], into: Mapping[str, Array]) -> Outputs:
+        """One stage, queued; the outputs that `into` names are written there, where an engine can write there.
+
+        Raises:
+            StageError: the inputs are not those of the stage.
+            BackendError: TensorRT refuses; at the first picture of a size also while it builds.
+        """
         spec = self._specs[stage]
         spec.check_inputs(inputs)
         size = picture_size(spec, inputs)
@@ -120,9 +148,11 @@ class TensorRTRuntime:
                     f"stage '{stage}' at {size} px wants {name} {port.shape} {port.dtype}, got {found[1]} {found[0]}; "
                     "give it what this runtime's stages and banks hold"
                 )
+        there = {name: self._device.address(x) for name, x in into.items()}
+        there = {name: address for name, address in there.items() if address % _ALIGNED == 0}
         addresses = {name: self._device.address(x) for name, x in inputs.items()}
-        bound.engine.enqueue({**bound.addresses, **addresses}, self._device.stream())
-        return bound.outputs
+        bound.engine.enqueue({**bound.addresses, **there, **addresses}, self._device.stream())
+        return {**bound.outputs, **{name: into[name] for name in there}}
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Array:
         return self._device.empty(shape, self._on_device(dtype))
@@ -166,13 +196,15 @@ class TensorRTRuntime:
             processors=gpu.processors,
             precision=self._options.precision,
             shapes=shapes,
-            flags=self._options.flags(),
+            flags=self._options.flags() | ({} if self._quantized is None else {"calibration": self._quantized.digest}),
         )
 
     def _build(self, spec: StageSpec, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
         machine = f"{api.library(self._trt)} {self._device.about()}"
         timing = self._cache.read_timing(machine)
-        built = build_plan(self._trt, self._paths[spec.name], shapes, self._options, timing=timing)
+        content = None if self._quantized is None else self._quantized.content(spec.name)
+        path = self._paths[spec.name]
+        built = build_plan(self._trt, path, shapes, self._options, content=content, timing=timing)
         if built.timing:
             self._cache.write_timing(machine, built.timing)
         return built.plan

@@ -1,0 +1,168 @@
+# Copyright 2026 the vss_ros authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Whole steps as CUDA graphs: one for each state of a full memory, queued at once. NOT YET RUN ON A GPU.
+
+A graph reads and writes the addresses that it was recorded with, so each place of the ring wants a graph of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from vss_ros.core.memory import Array, MemoryBank
+from vss_ros.core.method import Attend, Outputs, StepInput, TemporalMethod
+from vss_ros.core.stage import StageSpec
+from vss_ros.core.step import Memory, Stepped
+from vss_ros.runtimes.tensorrt.device import Device
+
+log = logging.getLogger(__name__)
+
+_RESULTS = ("labels", "confidence")
+_INPUTS = ("image", "motion")
+_MOST_GRAPHS = 64  # of a stream; each takes memory of the GPU, and banks of different cycles have many states together
+
+State = tuple[Any, ...]
+
+
+class Engines(Protocol):
+    """What of a runtime a `GraphedStep` needs."""
+
+    @property
+    def attend(self) -> Attend: ...
+
+    @property
+    def specs(self) -> Sequence[StageSpec]: ...
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Array: ...
+
+    def run_into(self, stage: str, inputs: Mapping[str, Array], into: Mapping[str, Array]) -> Outputs:
+        """One stage, its outputs written to the arrays of `into` where it has some."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A recorded step.
+
+    Attributes:
+        replay: queues it.
+        outputs: where it leaves its results.
+        after: ages of the banks when it is done.
+    """
+
+    replay: Callable[[], None]
+    outputs: Outputs
+    after: State
+
+
+class GraphedStep:
+    """`core.step.Stepper` that replays recorded steps.
+
+    A plan's step depends on what the banks hold only through their ages, so of a FIFO ring there are as many different
+    steps as places, once it is full; with keyframes, for each kind of frame. Each is run directly when it comes up
+    first, which also makes the engines ready for it, and recorded then. Where that fails all steps are run directly,
+    which is said once.
+
+    Args:
+        plan: the method.
+        memory: its banks, on the device.
+        runtime: runs the stages.
+        device: of the arrays.
+    """
+
+    def __init__(self, plan: TemporalMethod, memory: Memory, runtime: Engines, device: Device) -> None:
+        self._plan, self._memory, self._runtime, self._device = plan, memory, runtime, device
+        self._written = {spec.name: self._remembered(spec) for spec in runtime.specs}
+        self._graphs: dict[State, _Graph] = {}
+        self._records = True
+        self._sent: dict[str, tuple[Any, Array]] = {}  # inputs by name: pinned memory, array on the device
+        self._results: dict[str, Any] = {}  # pinned memory by name
+
+    def __call__(self, x: StepInput) -> Stepped:
+        self.begin(x)
+        return self.finish()
+
+    @property
+    def graphs(self) -> int:
+        """Number of recorded steps."""
+        return len(self._graphs)
+
+    def begin(self, x: StepInput) -> None:
+        """Queue a step; nothing waits for the device, so that several cameras' steps can overlap."""
+        there = replace(x, **{name: self._send(name, getattr(x, name)) for name in _INPUTS})
+        state = (x.is_key, x.motion is None, *self._ages())
+        is_full = all(bank.is_full for bank in self._memory.values())
+        known = self._graphs.get(state)
+        if known is None:
+            outputs = self._plan.step(there, self._memory, self._run, self._runtime.attend)
+        else:
+            known.replay()
+            self._set_ages(known.after)
+            outputs = known.outputs
+        self._fetch(outputs)
+        if known is None and is_full and self._records and len(self._graphs) < _MOST_GRAPHS:
+            self._record(there, state)
+
+    def finish(self) -> Stepped:
+        """The results of the step that was begun, when they are there."""
+        self._device.wait()
+        return Stepped(self._results["labels"], self._results["confidence"], {})
+
+    def _record(self, x: StepInput, state: State) -> None:
+        after, outputs = self._ages(), dict[str, Array]()
+
+        def step() -> None:
+            outputs.update(self._plan.step(x, self._memory, self._run, self._runtime.attend))
+
+        self._set_ages(state[2:])
+        try:
+            replay = self._device.record(step)
+        except Exception as error:  # torch, CUDA and TensorRT have no class of errors in common
+            self._records = False
+            log.warning("steps run without CUDA graphs, which is slower: %s", error)
+        else:
+            self._graphs[state] = _Graph(replay, outputs, after)
+        finally:
+            self._set_ages(after)
+
+    def _run(self, stage: str, /, **inputs: Array) -> Outputs:
+        free = {name: bank.next_slot()[name] for name, bank in self._written[stage].items() if bank.next_slot()}
+        return self._runtime.run_into(stage, inputs, free)
+
+    def _remembered(self, spec: StageSpec) -> dict[str, MemoryBank]:
+        """Banks whose next slot an output of this stage can be written to at once, by the output's name.
+
+        Where two stages give what is remembered, the plan says which of them it is only afterwards.
+        """
+        given = Counter(t for stage in self._runtime.specs for t in stage.outputs)
+        banks = self._memory.values()
+        return {t.name: bank for t in spec.outputs for bank in banks if t in bank.spec.tensors and given[t] == 1}
+
+    def _ages(self) -> State:
+        return tuple(bank.ages for bank in self._memory.values())
+
+    def _set_ages(self, state: State) -> None:
+        for bank, ages in zip(self._memory.values(), state, strict=True):
+            bank.ages = ages
+
+    def _send(self, name: str, host: Any) -> Array:
+        if host is None:
+            return None
+        if name not in self._sent:
+            made = self._runtime.empty(tuple(host.shape), host.dtype.name)
+            self._sent[name] = self._device.pinned(tuple(host.shape), self._device.dtype(made)), made
+        pinned, there = self._sent[name]
+        pinned[...] = host
+        self._device.send(pinned, there)
+        return there
+
+    def _fetch(self, outputs: Outputs) -> None:
+        for name in _RESULTS:
+            if name not in self._results:
+                self._results[name] = self._device.pinned(tuple(outputs[name].shape), "uint8")
+            self._device.fetch(outputs[name], self._results[name])
