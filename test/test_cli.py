@@ -133,11 +133,14 @@ def test_golden_frames_are_written_into_the_models_own_folder(single_folder: Pat
 
 
 def test_doctor_and_models_answer(tmp_path: Path) -> None:
+    from vss_ros.assemble import model_folders
+
     done = vss("doctor", "--json", tmp_path / "doctor.json")
     found = {f["what"]: f for f in json.loads((tmp_path / "doctor.json").read_text())["findings"]}
     assert "attention kernel" in found and found["python"]["good"]
     assert done.returncode == (1 if any(f["needed"] and not f["good"] for f in found.values()) else 0)
-    assert vss("models").returncode == 0
+    listed = vss("models")
+    assert listed.returncode == 0 and all(folder.name in listed.stdout for folder in model_folders())
 
 
 def test_planner_config_is_shown_or_written_once(single_folder: Path, tmp_path: Path) -> None:

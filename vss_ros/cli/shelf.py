@@ -22,17 +22,18 @@ def models() -> None:
 
     Example: `vss models`
     """
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from vss_ros.assemble import load_card, model_folders
 
-    table = Table("model", "method", "net", "classes", "input", "mIoU (val)", "summary")
+    model = Column("model", no_wrap=True, overflow="fold")  # a name is there to be copied
+    table = Table(model, "method", "net", "input", "mIoU (val)", Column("summary", ratio=1))
     for folder in model_folders():
         card = load_card(folder)
         size = f"{card.input_size[1]}x{card.input_size[0]}"
         miou = card.results.get("val", {}).get("miou")
         reached = "-" if miou is None else f"{miou:.3f}"
-        table.add_row(card.name, card.method, card.host.name, str(len(card.labels)), size, reached, card.summary)
+        table.add_row(card.name, card.method, card.host.name, size, reached, card.summary)
     out.print(table)
 
 
