@@ -34,6 +34,7 @@ from vss_ros.data.source import open_source
 from vss_ros.evaluate.metrics import ConfusionMatrix
 
 STEPS = (1, 5, 11)
+MOVED = (50, 90)  # percentiles of how far things move from a frame to the next
 ENCODERS = {
     "codec, x264 veryfast, 1 reference": {"preset": "veryfast", "tune": "zerolatency"},
     "codec, x264 medium, 3 references": {"preset": "medium", "tune": "zerolatency"},
@@ -109,14 +110,19 @@ def measure(frames: Sequence[Frame], bit_rate: int) -> list[dict[str, Any]]:
     for name, (fields, spent_ms) in found.items():
         unmatched = [field.unmatched for field in fields]
         row = {"source": name, "ms": spent_ms, "unmatched": float(np.mean(unmatched)), "most": float(max(unmatched))}
+        moved = np.concatenate([np.linalg.norm(field.motion, axis=2).ravel() for field in fields])
+        row |= {f"moved_px_p{p}": float(np.nanpercentile(moved, p)) for p in MOVED}
         rows.append(row | {f"miou_after_{steps}": judged(frames, fields, steps) for steps in STEPS})
     return rows
 
 
 def show(rows: list[dict[str, Any]], title: str) -> None:
-    table = Table("source", "ms", "unmatched", "at most", *(f"mIoU after {steps}" for steps in STEPS), title=title)
+    moved = (f"moves p{p}, px" for p in MOVED)
+    after = (f"mIoU after {steps}" for steps in STEPS)
+    table = Table("source", "ms", "unmatched", "at most", *moved, *after, title=title)
     for row in rows:
         cells = [f"{row['ms']:.1f}", f"{row['unmatched']:.1%}", f"{row['most']:.1%}"]
+        cells += [f"{row[f'moved_px_p{p}']:.1f}" for p in MOVED]
         table.add_row(row["source"], *cells, *(f"{row[f'miou_after_{steps}']:.3f}" for steps in STEPS))
     Console().print(table)
 
