@@ -1,7 +1,7 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""LMANet's networks: projections of the encoder's features, and three fusions with what was read.
+"""LMANet's networks: projections of the encoder's features, and four fusions with what was read.
 
 Source: Paul et al., IROS 2021, section III and the ERFNet and PSPNet variants of the appendix. Tensors at the seam to
 the read are channels-last `(B, h, w, heads, channels)`, because the kernel reads the ring in place.
@@ -128,6 +128,28 @@ class Fuse(Concatenate):
         return {"features": F.relu(self.norm(self.widen(fused)))}
 
 
+class FuseAsResidual(Concatenate):
+    """The host's features and, added to them, the gated value of what was seen in memory.
+
+    At first nothing is added: an untrained memory leaves the trained host as it is, and the frame's own features need
+    not pass through the narrower value.
+    """
+
+    def __init__(self, value_channels: int, feature_channels: int, *, dropout: float = 0.3) -> None:
+        super().__init__(value_channels, dropout=dropout)
+        width = 2 * value_channels
+        self.expand_seen = nn.Conv2d(value_channels, width, 3, padding=1)
+        self.gate_seen = nn.Conv2d(width, width, 3, padding=1)
+        self.widen = nn.Identity() if width == feature_channels else nn.Conv2d(width, feature_channels, 1)
+        self.norm = nn.BatchNorm2d(feature_channels, eps=_EPS)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, raw: Tensor, own_value: Tensor, seen: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+        own, seen = self.both(own_value, seen)
+        added = self.expand_seen(seen) * self.gate_seen(torch.cat([own, seen], dim=1)).sigmoid()
+        return {"features": F.relu(raw + self.norm(self.widen(added)))}
+
+
 class FuseThroughBottleneck(nn.Module):
     """Gated sum of the values as they are; the gates are computed of few channels, because PSPNet's are 2048."""
 
@@ -150,6 +172,8 @@ class FuseThroughBottleneck(nn.Module):
 def _fusion(plan: LMANet, channels: int) -> nn.Module:
     if plan.fusion == "gated":
         return Fuse(plan.value_channels, channels)
+    if plan.fusion == "residual":
+        return FuseAsResidual(plan.value_channels, channels)
     if plan.fusion == "bottleneck":
         if plan.value_channels != channels:
             raise CardError(

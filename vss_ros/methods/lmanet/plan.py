@@ -17,6 +17,8 @@ from vss_ros.core.memory import Bank, BankSpec
 from vss_ros.core.method import CONFIDENCE, IMAGE, LABELS, Attend, Host, Outputs, Run, StepInput, features_spec
 from vss_ros.core.stage import StageSpec, TensorSpec
 
+_FUSIONS = ("gated", "concatenation", "bottleneck", "residual")
+
 
 @dataclass(frozen=True)
 class LMANet:
@@ -28,8 +30,9 @@ class LMANet:
         key_channels: channels of keys and queries.
         value_channels: channels of values.
         fusion: how the frame's own value and what it saw become features again: `gated`; `concatenation`, the
-            paper's ablation, which wants values of half the host's feature channels; or `bottleneck`, the paper's
-            variant for PSPNet, whose values are the features themselves and have their channels.
+            paper's ablation, which wants values of half the host's feature channels; `bottleneck`, the paper's
+            variant for PSPNet, whose values are the features themselves and have their channels; or `residual`,
+            which is not the paper's: what was seen is gated and added to the host's own features.
     """
 
     slots: int = 4
@@ -43,8 +46,8 @@ class LMANet:
     def __post_init__(self) -> None:
         if self.slots < 0:
             raise CardError(f"lmanet wants slots of 0 or more, got {self.slots}; 0 switches the memory off")
-        if self.fusion not in ("gated", "concatenation", "bottleneck"):
-            raise CardError(f"lmanet wants fusion 'gated', 'concatenation' or 'bottleneck', got '{self.fusion}'")
+        if self.fusion not in _FUSIONS:
+            raise CardError(f"lmanet wants fusion {', '.join(map(repr, _FUSIONS))}, got '{self.fusion}'")
         _ = self.look  # a window that cannot be read is refused here, not at the first frame
 
     @property
@@ -58,9 +61,11 @@ class LMANet:
         query = TensorSpec("query", "float32", (h, w, 1, self.key_channels))
         own_value = TensorSpec("own_value", "float32", (self.value_channels, h, w))
         seen = TensorSpec("seen", "float32", (h, w, 1, self.value_channels))
+        raw = TensorSpec("raw", features.dtype, features.shape)  # a file's input and output cannot share a name
+        fused = (raw, own_value, seen) if self.fusion == "residual" else (own_value, seen)
         return (
             StageSpec("encode", (IMAGE,), (features, query, own_value, *self._remembered(host))),
-            StageSpec("fuse", (own_value, seen), (features,)),
+            StageSpec("fuse", fused, (features,)),
             StageSpec("decode", (features,), (LABELS, CONFIDENCE)),
         )
 
@@ -79,7 +84,8 @@ class LMANet:
             features = now["features"]
         else:
             seen = attend(now["query"], past["key"], past["value"], self.look, valid=past.valid)
-            features = run("fuse", own_value=now["own_value"], seen=seen)["features"]
+            more = {"raw": now["features"]} if self.fusion == "residual" else {}
+            features = run("fuse", own_value=now["own_value"], seen=seen, **more)["features"]
         memory["past"].push(key=now["key"], value=now["value"])  # after the read, from raw encoder features
         return run("decode", features=features)
 
