@@ -6,8 +6,9 @@
     python bench/gpu.py [--json FILE] [--parts steps,cameras] [--size 1024x512] [--smoke]
 
 Parts: the kernel beside its peers, each stage, a step by ours, by eager and compiled torch and with LMANet's original
-structure, with and without graphs and memory, 1 to 8 cameras, memory of the GPU, TensorRT, TensorRT-RTX. Each part is
-a process of its own: one that fails, even one that takes CUDA down, is recorded with its error, and the rest goes on.
+structure, with and without graphs and memory, 1 to 8 cameras, memory of the GPU, the other methods beside their hosts,
+TensorRT, TensorRT-RTX. Each part is a process of its own: one that fails, even one that takes CUDA down, is recorded
+with its error, and the rest goes on.
 `--smoke` runs the same parts in one process on the CPU with tiny pictures; its times mean nothing.
 """
 
@@ -79,6 +80,14 @@ def show(parts: dict[str, Any], wanted: list[dict[str, Any]]) -> None:
             cells = [f"{ms[key]:.3f}" if key in ms else "" for key in ("total", "infer", "device", "host")]
             differ = row.get("labels_differ")
             table.add_row(name, *cells, row.get("error", "" if differ is None else f"{differ:.4%}"))
+        console.print(table)
+    rows = parts.get("methods", {}).get("result", {})
+    if rows:
+        table = Table("method, random weights", "step ms", "host ms", "over host", "graphs", "labels that differ")
+        for name, row in rows.items():
+            cells = [f"{row[key]:.3f}" if key in row else "" for key in ("ms", "host_ms", "over_host")]
+            differ = row.get("error") or f"{row['labels_differ']:.4%}"
+            table.add_row(name, *cells, str(row.get("graphs", "")), escape(differ))
         console.print(table)
     table = Table("target", "wanted", "got", "met")
     for row in wanted:

@@ -24,6 +24,7 @@ from gpu_contenders import (
     torch_runtime,
     warmed,
 )
+from gpu_methods import methods
 
 from vss_ros.assemble import load_card
 from vss_ros.core.look import Look
@@ -232,6 +233,7 @@ PARTS: dict[str, Callable[[Problem], Figures]] = {
     "steps": steps,
     "cameras": cameras,
     "memory": memory,
+    "methods": methods,
     "tensorrt": tensorrt,
     "tensorrt_rtx": tensorrt_rtx,
 }

@@ -4,8 +4,10 @@
 """What keyframes save on paper: multiply-adds of each host on every frame, and of AR-Seg on it, averaged over a period.
 
     python bench/keyframes.py [--period 12] [--scale 0.5] [--json FILE]
+    python bench/keyframes.py --data ../shared/data/camvid [--model arseg_erfnet_camvid] [--json FILE]
 
-Nothing is computed but shapes; a time is measured with `vss evaluate`.
+Nothing is computed but shapes; a time is measured with `vss evaluate`. With `--data` instead what they cost: mIoU of a
+trained model by the distance to the keyframe, see `keyframe_distance.py`.
 """
 
 from __future__ import annotations
@@ -16,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from keyframe_distance import by_distance, distance_table
 from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from vss_ros.assemble import build_stages
+from vss_ros.assemble import build_stages, host_named
 from vss_ros.cli.options import write_json
 from vss_ros.core.method import Host
 from vss_ros.methods.arseg.plan import ARSeg
-from vss_ros.nets import NETS
 from vss_ros.runtimes.cost import Cost, macs_per_frame
 
 _CASES = (  # host, height, width in px, classes
@@ -55,8 +57,7 @@ def stage_costs(plan: ARSeg, host: Host, height: int, width: int, classes: int) 
 def measure(plan: ARSeg) -> list[dict[str, Any]]:
     rows = []
     for name, height, width, classes in _CASES:
-        net = NETS[name]
-        host = Host(name, net.feature_channels, net.stride, net.classified_channels, net.classified_stride)
+        host = host_named(name)
         costs = stage_costs(plan, host, height, width, classes)
         every, average = (macs_per_frame(costs, p, host) / 1e9 for p in (replace(plan, period=1), plan))
         saved = 1 - average / every
@@ -64,12 +65,20 @@ def measure(plan: ARSeg) -> list[dict[str, Any]]:
     return rows
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--period", type=int, default=12)
     parser.add_argument("--scale", type=float, default=0.5)
+    parser.add_argument("--data", help="frames with truth, as `vss evaluate` takes them")
+    parser.add_argument("--model", default="arseg_erfnet_camvid", help="trained, by name or path; for --data")
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.data:
+        found = by_distance(options.model, options.data)
+        Console().print(distance_table(found))
+        if options.json:
+            write_json(options.json, found)
+        return
     rows = measure(ARSeg(period=options.period, scale=options.scale))
     table = Table("host", "size", "every frame, GMAC", "average, GMAC", "saved")
     for row in rows:

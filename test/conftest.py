@@ -26,17 +26,13 @@ def random_model(
 ) -> Path:
     """A model folder with random weights and CamVid's 11 classes, exported as trained ones are."""
     torch = pytest.importorskip("torch")
-    from vss_ros.assemble import build_stages, plan_for
-    from vss_ros.core.method import Host
+    from vss_ros.assemble import build_stages, host_named, plan_for
     from vss_ros.data.labels import load_labels
-    from vss_ros.nets import NETS
     from vss_ros.runtimes.export import export_model
 
     torch.manual_seed(0)
     labels = load_labels("camvid11")
-    made = NETS[net]
-    widths = made.feature_channels, made.stride, made.classified_channels, made.classified_stride
-    plan, host = plan_for(method, options), Host(net, *widths)
+    plan, host = plan_for(method, options), host_named(net)
     stages = build_stages(method, plan, net, 11, mean=(0.4, 0.4, 0.4), std=(0.3, 0.3, 0.3))
     for module in stages.modules():  # a norm that starts at zero would hide the memory from the tests
         if isinstance(module, torch.nn.BatchNorm2d) and not module.weight.any():

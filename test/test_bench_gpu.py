@@ -66,6 +66,14 @@ def test_parts_give_what_the_targets_ask_for(smoke: dict[str, Any]) -> None:
     assert set(smoke["parts"]["stages"]["result"]) == {"encode", "attend", "fuse", "decode"}
 
 
+def test_the_other_methods_run_beside_their_hosts(smoke: dict[str, Any]) -> None:
+    rows = smoke["parts"]["methods"]["result"]
+    graphs = {"stt_erfnet_camvid": 3, "ssltm_erfnet_camvid": 3, "arseg_erfnet_camvid": 2}
+    assert {name: row.get("graphs", row) for name, row in rows.items()} == graphs, "for each place; two kinds of frame"
+    assert {row["labels_differ"] for row in rows.values()} == {0.0}
+    assert all(row["over_host"] == row["ms"] / row["host_ms"] for row in rows.values())
+
+
 def test_engines_are_timed_with_and_without_graphs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On stand-ins for TensorRT and the GPU, which are timed as if they were real."""
 

@@ -21,7 +21,7 @@ from vss_ros.core.card import ModelCard
 from vss_ros.core.config import Settings, parse_size
 from vss_ros.core.errors import BackendError, CardError, ConfigError
 from vss_ros.core.keyframes import KeyframeRules
-from vss_ros.core.method import KeyframeMethod, Runtime, TemporalMethod
+from vss_ros.core.method import Host, KeyframeMethod, Runtime, TemporalMethod
 from vss_ros.core.motion import MotionSource, ZeroMotion
 from vss_ros.core.prepare import Resize, Size
 from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
@@ -345,6 +345,24 @@ def loaded_stages(card: ModelCard, plan: TemporalMethod) -> Any:
     return stages
 
 
+def _net(name: str) -> Any:
+    from vss_ros.nets import NETS
+
+    if name not in NETS:
+        raise CardError(f"a net of {', '.join(NETS)} was wanted, got '{name}'")
+    return NETS[name]
+
+
+def host_named(net: str) -> Host:
+    """What a plan needs to know of a net; needs torch.
+
+    Raises:
+        CardError: no such net.
+    """
+    made = _net(net)
+    return Host(net, made.feature_channels, made.stride, made.classified_channels, made.classified_stride)
+
+
 def build_stages(
     method: str, plan: TemporalMethod, net: str, classes: int, *, heads: bool = False, **statistics: Any
 ) -> Any:
@@ -358,12 +376,8 @@ def build_stages(
         heads: for training: the host's auxiliary heads, where it has some, as one more entry `auxiliary`.
         statistics: mean and std of the pictures.
     """
-    from vss_ros.nets import NETS
-
-    if net not in NETS:
-        raise CardError(f"a net of {', '.join(NETS)} was wanted, got '{net}'")
     modules = importlib.import_module(f"vss_ros.methods.{method}.modules")
-    host_net = NETS[net](classes)
+    host_net = _net(net)(classes)
     stages = modules.build_stages(plan, host_net, **statistics)
     if heads and len(host_net.auxiliary):
         stages["auxiliary"] = host_net.auxiliary

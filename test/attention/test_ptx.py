@@ -13,10 +13,19 @@ from typing import Any
 
 import pytest
 
+from vss_ros.assemble import plan_for
 from vss_ros.attention import ptx_loader
 from vss_ros.attention.ptx_loader import Driver, PtxAttention, choose, index, packed
 from vss_ros.attention.triton_plan import LOG2_E, READ_POINTERS, READ_SCALARS, Grid, Read, tiles
 from vss_ros.core.errors import AttentionError
+from vss_ros.core.method import Host, StepInput
+from vss_ros.core.stage import TensorSpec
+from vss_ros.runtimes.cost import _FullBank
+
+CLASSIFIED = {  # channels and stride of what is classified, as in `nets`, which need torch
+    **{"erfnet": (16, 2), "bisenet18": (256, 8), "bisenet34": (256, 8), "pspnet18_camvid": (64, 1)},
+    **{"pspnet18": (512, 8), "pspnet50": (512, 8), "pspnet101": (512, 8)},
+}
 
 
 class Libcuda:
@@ -116,7 +125,7 @@ def test_merges_nothing_that_was_not_split() -> None:
 def test_loads_the_file_of_the_gpu() -> None:
     for capability, target in ((80, b"sm_80"), (86, b"sm_80"), (87, b"sm_80"), (90, b"sm_90a"), (120, b"sm_80")):
         library = Libcuda(capability)
-        loaded(library, "bfloat16", 16, 64)
+        loaded(library, "float16", 256, 256)
         assert [b".target " + target in image for image in library.images.values()] == [True, True]
         assert set(library.functions.values()) == {b"local_read", b"merge_parts"}
 
@@ -137,6 +146,31 @@ def test_splits_as_the_gpu_is_large() -> None:
     assert attention.scratch_bytes(Grid.of((64, 128), 64, 128, 1, 1)) == (0, 0)
 
 
+@pytest.mark.parametrize("capability", [80, 87, 90])
+@pytest.mark.parametrize(
+    ("method", "options", "net"),
+    [
+        *(("lmanet", {}, "erfnet"), ("lmanet", {"key_channels": 32, "value_channels": 128}, "bisenet18")),
+        *(("stt", {"width": 128, "heads": 4}, "erfnet"), ("stt", {"width": 256, "heads": 8}, "bisenet18")),
+        *(("arseg", {"motion": motion}, net) for motion in ("warp", "offset") for net in CLASSIFIED),
+    ],
+)
+def test_every_method_finds_its_files(method: str, options: dict[str, Any], net: str, capability: int) -> None:
+    plan = plan_for(method, options)
+    host = Host(net, 64, 8, *CLASSIFIED.get(net, (64, 8)))
+    asked: list[tuple[Any, Any]] = []
+
+    def attend(query: TensorSpec, keys: TensorSpec, values: TensorSpec, look: Any, **more: Any) -> TensorSpec:
+        asked.append((keys.shape[-1], values.shape[-1]))
+        return query
+
+    made = {spec.name: {t.name: t for t in spec.outputs} for spec in plan.stages(host)}
+    banks: dict[str, Any] = {spec.name: _FullBank(spec) for spec in plan.banks(host)}
+    plan.step(StepInput(None, is_key=False), banks, lambda stage, /, **inputs: made[stage], attend)
+    ((dk, dv),) = asked
+    assert set(choose(index(), "float16", dk, dv, capability)) == {"local_read", "merge_parts"}
+
+
 @pytest.mark.parametrize("capability", [72, 75, 53])
 def test_refuses_gpus_that_are_too_old(capability: int) -> None:
     with pytest.raises(AttentionError, match=rf"capability 8.0 or newer, got {capability / 10}; use the CPU kernel"):
@@ -145,7 +179,7 @@ def test_refuses_gpus_that_are_too_old(capability: int) -> None:
 
 def test_refuses_channels_that_were_not_built() -> None:
     with pytest.raises(
-        AttentionError, match="no PTX for float32 dk 16 dv 64, only for bfloat16 dk 16 dv 64, bfloat16 dk"
+        AttentionError, match="no PTX for float32 dk 16 dv 64, only for float16 dk 16 dv 16, float16 dk 16 dv 64, "
     ):
         loaded(Libcuda(), "float32", 16, 64)
 
@@ -191,6 +225,9 @@ def test_the_files_are_all_there_and_small() -> None:
         assert f".entry {entry['entry']}(" in ptx
         assert f".target {entry['target']}\n" in ptx
         assert f".reqntid {entry['threads']}\n" in ptx
+        assert f".version {entry['ptx_version']}\n" in ptx
+        assert entry["ptx_version"] == ("8.0" if entry["capability"] == 90 else "7.4"), "what JetPack 6.0 and 5 take"
+        assert entry["shared_bytes"] <= 99 * 1024, "of GPUs of capability 8.6, 8.9 and 12.0"
         assert entry["tiles"] == dataclasses.asdict(
             tiles(entry["dtype"], entry["tiles"]["dk"], entry["tiles"]["dv"], entry["capability"])
         )

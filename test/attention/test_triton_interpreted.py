@@ -117,6 +117,12 @@ def test_dense(dtype: str, border: Border, parts: int) -> None:
     assert error(tensors(9, 11, dtype=dtype), Look(5, border), parts=parts) < TOLERANCES[dtype]
 
 
+@pytest.mark.parametrize("channels", [256, 512])
+def test_the_wide_features_of_arseg(channels: int) -> None:
+    arrays = tensors(3, 4, slots=1, dk=channels, dv=channels, dtype="float16")
+    assert error(arrays, Look(3, Border.ZERO, scale=channels**-0.5)) < TOLERANCES["float16"]
+
+
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_slots_of_a_ring_with_windows_of_their_own(parts: int) -> None:
     arrays, valid = tensors(7, 9, slots=4), np.array([True, False, True, True])
@@ -276,5 +282,5 @@ def test_refuses(change: dict[str, Any], sentence: str) -> None:
 
 
 def test_refuses_many_key_channels() -> None:
-    with pytest.raises(AttentionError, match="at most 128 key channels, got 129"):
+    with pytest.raises(AttentionError, match="at most 128 key channels in float32, got 129"):
         attend_triton(*tensors(2, 2, dk=129), Look(3))

@@ -182,6 +182,7 @@ def test_finds_slots_by_age() -> None:
     ages = {age: view.at(slot, "key").max() for age in range(6) if (slot := view.slot_of(age)) is not None}
     assert ages == {1: 5, 2: 4, 3: 3}
     assert [view.at(view.slot_near(age), "key").max() for age in (0, 2, 60)] == [5, 4, 3]
+    assert [view.near(age, "key").max() for age in (0, 2, 60)] == [5, 4, 3]
 
 
 def test_of_two_slots_that_are_equally_near_the_younger_is_taken() -> None:

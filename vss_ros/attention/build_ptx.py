@@ -28,9 +28,13 @@ from vss_ros.core.errors import AttentionError
 log = logging.getLogger(__name__)
 
 DTYPES = {"float16": "fp16", "bfloat16": "bf16"}  # and what Triton calls them
-CHANNELS = ((16, 64), (32, 128))  # (dk, dv); the first is LMANet on ERFNet
+SHIPPED_DTYPE = "float16"  # of memories on a GPU; bfloat16 is for those who call Triton themselves
+CHANNELS = (  # (dk, dv)
+    *((16, 64), (32, 128)),  # LMANet, the first on ERFNet
+    (32, 32),  # STT, each head
+    *((16, 16), (64, 64), (256, 256), (512, 512)),  # AR-Seg on ERFNet, PSPNet in its CamVid form, BiSeNet, PSPNet
+)
 CAPABILITIES = (80, 90)  # 8.0 also serves every later GPU (Orin is 8.7); 9.0 has matrix instructions of its own
-PTX_VERSION = 85  # of the oldest driver to run on, that of JetPack 6
 
 GRIDS = {
     "local_read": "x = ceil(rows / 8) * ceil(query_width / 8) for rows = ceil(queries / query_width), "
@@ -39,21 +43,29 @@ GRIDS = {
 }
 
 
-def compile_read(dtype: str, cut: Tiles, capability: int, *, ptx_version: int = PTX_VERSION) -> Any:
+def ptx_version(capability: int) -> int:
+    """The oldest version of PTX, 74 for 7.4, that has all that a GPU is told: drivers refuse files that are newer.
+
+    7.4 is of CUDA 11.4 (JetPack 5), 8.0 of CUDA 12.0.
+    """
+    return 80 if capability >= 90 else 74
+
+
+def compile_read(dtype: str, cut: Tiles, capability: int) -> Any:
     """`local_read` compiled; `.asm["ptx"]`, `.asm["cubin"]` and `.metadata` are Triton's.
 
     Raises:
         AttentionError: Triton is not installed, or interprets.
     """
     pointers, scalars = _types(READ_POINTERS, dtype), dict(READ_SCALARS)
-    options = {**cut.read_options(), "ptx_version": ptx_version}
+    options = {**cut.read_options(), "ptx_version": ptx_version(capability)}
     return _compiled("local_read", pointers, scalars, cut.read_constants(), capability, options)
 
 
-def compile_merge(dtype: str, cut: Tiles, capability: int, *, ptx_version: int = PTX_VERSION) -> Any:
+def compile_merge(dtype: str, cut: Tiles, capability: int) -> Any:
     """`merge_parts` compiled, as `compile_read`."""
     pointers, scalars = _types(MERGE_POINTERS, dtype), dict(MERGE_SCALARS)
-    options = {**cut.merge_options(), "ptx_version": ptx_version}
+    options = {**cut.merge_options(), "ptx_version": ptx_version(capability)}
     return _compiled("merge_parts", pointers, scalars, cut.merge_constants(), capability, options)
 
 
@@ -72,18 +84,18 @@ def build(folder: Path, *, capabilities: tuple[int, ...] = CAPABILITIES) -> dict
         (folder / entry["file"]).write_bytes(gzip.compress(ptx.encode(), mtime=0))
         entries.append(entry)
         log.info("%s: %d bytes of shared memory", entry["file"], entry["shared_bytes"])
-    index = {"triton": triton.__version__, "ptx_version": PTX_VERSION, "grids": GRIDS, "kernels": entries}
+    index = {"triton": triton.__version__, "grids": GRIDS, "kernels": entries}
     (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
     return index
 
 
 def _variants(capabilities: tuple[int, ...]) -> Iterator[tuple[dict[str, Any], str]]:
+    dtype = SHIPPED_DTYPE
     for capability in capabilities:
-        for dtype in DTYPES:
-            for dk, dv in CHANNELS:
-                cut = tiles(dtype, dk, dv, capability)
-                for kernel in (compile_read(dtype, cut, capability), compile_merge(dtype, cut, capability)):
-                    yield _entry(kernel, dtype, cut, capability), kernel.asm["ptx"]
+        for dk, dv in CHANNELS:
+            cut = tiles(dtype, dk, dv, capability)
+            for kernel in (compile_read(dtype, cut, capability), compile_merge(dtype, cut, capability)):
+                yield _entry(kernel, dtype, cut, capability), kernel.asm["ptx"]
 
 
 def _entry(kernel: Any, dtype: str, cut: Tiles, capability: int) -> dict[str, Any]:
@@ -103,6 +115,7 @@ def _entry(kernel: Any, dtype: str, cut: Tiles, capability: int) -> dict[str, An
         "dtype": dtype,
         "capability": capability,
         "target": re.findall(r"\.target (\w+)", ptx)[0],
+        "ptx_version": re.findall(r"\.version (\S+)", ptx)[0],
         "tiles": asdict(cut),
         "threads": 32 * about.num_warps,
         "shared_bytes": about.shared,

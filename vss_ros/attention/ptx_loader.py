@@ -72,7 +72,7 @@ class PtxAttention:
     driver compiles the PTX when it is loaded, once per machine: it keeps the result in ~/.nv.
 
     Args:
-        dtype: `float16` or `bfloat16`, of query, keys, values and result.
+        dtype: of query, keys, values and result; `float16` is shipped.
         dk: key channels.
         dv: value channels.
         device: number of the GPU.

@@ -152,11 +152,14 @@ def _check(query: Tensor, keys: Tensor, values: Tensor, look: Look, centres: Ten
         raise AttentionError(f"{refused}; use vss_ros.attention.local_attention on the CPU")
     check_shapes(tuple(query.shape), tuple(keys.shape), tuple(values.shape), moved=centres is not None)
     slots, dk = keys.shape[0], keys.shape[-1]
-    if dk > MOST_KEY_CHANNELS:
-        raise AttentionError(f"the GPU kernel wants at most {MOST_KEY_CHANNELS} key channels, got {dk}; project them")
     dtypes = [_dtype(x) for x in (query, keys, values)]
     if len({*dtypes}) > 1 or dtypes[0] not in DTYPES:
         raise AttentionError(f"query, keys and values want one dtype of {', '.join(DTYPES)}, got {', '.join(dtypes)}")
+    most = MOST_KEY_CHANNELS[dtypes[0]]
+    if dk > most:
+        raise AttentionError(
+            f"the GPU kernel wants at most {most} key channels in {dtypes[0]}, got {dk}; project them, or use float16"
+        )
     if centres is not None:
         check_centres(tuple(centres.shape), _dtype(centres), tuple(query.shape[:-2]))
     check_look(look, slots)

@@ -15,7 +15,7 @@ LOG2_E = math.log2(math.e)  # the kernels count logits in units of log 2
 NO_SINK = -1e30  # a logit that any other makes vanish
 
 DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4}  # bytes of those that the kernels take
-MOST_KEY_CHANNELS = 128
+MOST_KEY_CHANNELS = {"float16": 512, "bfloat16": 512, "float32": 128}  # with more, queries leave no room for keys
 QUERY_ROWS = QUERY_COLUMNS = 8
 MERGE_ROWS = 16
 
@@ -105,6 +105,8 @@ def tiles(dtype: str, dk: int, dv: int, capability: int = 90) -> Tiles:
     block = max(16, _power_of_two(dv))
     if dtype == "float32":  # three products of the tensor cores for one: it is here to be exact, not to be fast
         return Tiles(dk, dv, min(32, block), 1, 16 if dk > 64 else 32, warps=4, stages=1)
+    if dk > 256:  # the queries alone take 64 KB and half of the registers
+        return Tiles(dk, dv, min(block, 128), 1, 16, warps=8, stages=1)
     if dk > 64 and dv % 256 == 0:  # large chunks, because each computes the logits anew
         return Tiles(dk, dv, 256, 1, 32, warps=8, stages=2)
     block = min(block, 64 if dk <= 32 and capability < 90 else 128)

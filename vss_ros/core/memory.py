@@ -30,7 +30,8 @@ class BankSpec:
         name: by which a plan finds it.
         slots: of the ring.
         tensors: of each slot.
-        every: of how many pushes one is kept, the first one for sure; ages count all of them.
+        every: of how many pushes one is kept, the first one for sure; ages count all of them. Where it is more than 1,
+            a plan asks a `MemoryView` for `len` and `near` alone, see `runtimes/sparse_bank.py`.
     """
 
     name: str
@@ -82,6 +83,14 @@ class MemoryView:
             raise StageError(f"a slot about {age} pushes old was wanted, the memory is empty; ask for its len first")
         slots = np.flatnonzero(self.valid)
         return int(min(slots, key=lambda slot: (abs(self.age[slot] - age), self.age[slot])))
+
+    def near(self, age: int, name: str) -> Array:
+        """What was written about `age` pushes ago, as `at` gives it; see `slot_near`.
+
+        Raises:
+            StageError: nothing is remembered.
+        """
+        return self.at(self.slot_near(age), name)
 
 
 class Bank(Protocol):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vss_ros.attention import local_attention
 from vss_ros.attention.training import local_attention_dense
+from vss_ros.attention.triton_plan import MOST_KEY_CHANNELS
 from vss_ros.core.look import Look
 from vss_ros.core.method import Outputs
 from vss_ros.core.stage import StageSpec
@@ -99,7 +100,8 @@ def attend_on_gpu(
     """One read by the Triton kernel; in plain torch where that cannot be used."""
     from vss_ros.attention.triton_launch import attend_triton, why_not  # importing Triton takes a while
 
-    if not why_not(query.device.type):
+    most = MOST_KEY_CHANNELS.get(str(query.dtype).removeprefix("torch."), 0)
+    if not why_not(query.device.type) and query.shape[-1] <= most:
         return attend_triton(query, keys, values, look, valid=valid, centres=centres, sink=sink)
     batch = query.unsqueeze(0), keys.unsqueeze(1), values.unsqueeze(1)
     cells = None if centres is None else centres.unsqueeze(0)

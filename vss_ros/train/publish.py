@@ -15,7 +15,16 @@ import torch
 import yaml
 from torch import nn
 
-from vss_ros.assemble import build_stages, load_card, load_model, load_settings, loaded_stages, motion_source, plan_for
+from vss_ros.assemble import (
+    build_stages,
+    host_named,
+    load_card,
+    load_model,
+    load_settings,
+    loaded_stages,
+    motion_source,
+    plan_for,
+)
 from vss_ros.core.card import ModelCard
 from vss_ros.core.errors import TrainError
 from vss_ros.core.frame import Frame, Segmentation
@@ -26,7 +35,6 @@ from vss_ros.data.resize import resize
 from vss_ros.data.source import Source
 from vss_ros.evaluate.calibration import Calibration
 from vss_ros.evaluate.replay import replay
-from vss_ros.nets import NETS
 from vss_ros.runtimes.export import export_model, load_weights, write_entries
 from vss_ros.runtimes.golden import write_golden_file
 from vss_ros.runtimes.single_graph import export_single_graph
@@ -60,7 +68,7 @@ def prepare_training(recipe: Recipe, folder: Path, data: Path | None, *, observe
         start = load_card(recipe.start_from)
         names = names_in_host_of(recipe.method) if start.method != recipe.method else str
         load_weights(stages, start, partly=True, called=names)
-    host, device = host_of(recipe), best_device()
+    host, device = host_named(recipe.net), best_device()
     measure = None
     if data is not None:
         video = data_set_of(recipe).video(data, "val")
@@ -75,12 +83,6 @@ def prepare_training(recipe: Recipe, folder: Path, data: Path | None, *, observe
 
 def _wants_heads(recipe: Recipe) -> bool:
     return any(phase.auxiliary > 0 for phase in recipe.phases)
-
-
-def host_of(recipe: Recipe) -> Host:
-    """What the plan needs to know of the recipe's net."""
-    net = NETS[recipe.net]
-    return Host(recipe.net, net.feature_channels, net.stride, net.classified_channels, net.classified_stride)
 
 
 def pixels_per_class(recipe: Recipe, data: Path | None, classes: int) -> list[int]:

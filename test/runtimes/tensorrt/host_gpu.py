@@ -62,9 +62,9 @@ class HostDevice:
         return self.STREAM
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
-        room = np.empty(math.prod(shape) * np.dtype(dtype).itemsize + 16, np.uint8)
-        start = -room.ctypes.data % 16  # as a GPU's allocator does
-        return room[start : start + len(room) - 16].view(dtype).reshape(shape)
+        room = np.empty(math.prod(shape) * np.dtype(dtype).itemsize + 256, np.uint8)
+        start = -room.ctypes.data % 256  # as a GPU's allocator does
+        return room[start : start + len(room) - 256].view(dtype).reshape(shape)
 
     def upload(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         made = self.empty(array.shape, array.dtype.name)

@@ -236,6 +236,7 @@ class Engine:
             return bool(self.trt.answer("set_input_shape", True, False))
 
         def set_tensor_address(name: str, address: int) -> bool:
+            assert address % 256 == 0, f"TensorRT may refuse {name} at {address}"
             self.addresses[name] = address
             return bool(self.trt.answer("set_tensor_address", True, False))
 
@@ -259,7 +260,7 @@ class Engine:
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         types = {x.name: "float16" if "float16" in x.type else "float32" for x in self.session.get_inputs()}
-        fed = {name: x if x.dtype == np.uint8 else x.astype(types[name]) for name, x in inputs.items()}
+        fed = {name: x.astype(types[name]) if x.dtype.kind == "f" else x for name, x in inputs.items()}
         outputs = [x.name for x in self.session.get_outputs()]
         return dict(zip(outputs, self.session.run(outputs, fed), strict=True))
 

@@ -137,7 +137,7 @@ class SSLTM:
         if not self._has_reference:
             return now["context"]
         contexts = memory["contexts"].read()
-        return contexts.at(contexts.slot_near(self.distance), "context") if len(contexts) else now["context"]
+        return contexts.near(self.distance, "context") if len(contexts) else now["context"]
 
 
 PLAN = SSLTM

@@ -9,7 +9,7 @@ NOT YET RUN ON A GPU: tested with stand-ins for TensorRT's bindings and for the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,16 +33,24 @@ from vss_ros.runtimes.tensorrt.cache import EngineCache, EngineKey
 from vss_ros.runtimes.tensorrt.device import Device, open_device
 from vss_ros.runtimes.tensorrt.engine import StageEngine
 
-_ALIGNED = 256  # bytes; TensorRT may refuse outputs that begin elsewhere
+_ALIGNED = 256  # bytes; TensorRT may refuse inputs and outputs that begin elsewhere
 
 
 @dataclass(frozen=True)
 class _Bound:
-    """An engine and the arrays that its outputs always go to."""
+    """An engine and the arrays that its outputs always go to.
+
+    Attributes:
+        engine: of a stage.
+        outputs: arrays by name.
+        addresses: of these.
+        copies: `(1, ...)` by name, of inputs that began where an engine cannot read.
+    """
 
     engine: StageEngine
     outputs: Mapping[str, Array]
     addresses: Mapping[str, int]
+    copies: dict[str, Array] = field(default_factory=dict)
 
 
 class TensorRTRuntime:
@@ -150,9 +158,20 @@ class TensorRTRuntime:
                 )
         there = {name: self._device.address(x) for name, x in into.items()}
         there = {name: address for name, address in there.items() if address % _ALIGNED == 0}
-        addresses = {name: self._device.address(x) for name, x in inputs.items()}
+        addresses = {name: self._readable(bound, name, x) for name, x in inputs.items()}
         bound.engine.enqueue({**bound.addresses, **there, **addresses}, self._device.stream())
         return {**bound.outputs, **{name: into[name] for name in there}}
+
+    def _readable(self, bound: _Bound, name: str, array: Array) -> int:
+        """Where an engine reads an input: of a slot of a ring that begins elsewhere, a copy that is queued before."""
+        address = self._device.address(array)
+        if address % _ALIGNED == 0:
+            return address
+        if name not in bound.copies:
+            bound.copies[name] = self._device.empty((1, *array.shape), self._device.dtype(array))
+        self._device.stream()
+        bound.copies[name][0] = array
+        return self._device.address(bound.copies[name])
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Array:
         return self._device.empty(shape, self._on_device(dtype))
