@@ -26,7 +26,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def step():
     return [torch.ones(megabytes << 18) for megabytes in (64, 16, 8, 32, 4, 16, 8)]  # held together, freed together
-for _ in range(3):
+for _ in range(6):  # until the heap has come to rest
     step()
 before = faults()
 for _ in range(4):
@@ -44,8 +44,7 @@ def page_faults(mode: str) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_kept_memory_does_not_fault_again() -> None:
-    # where the heap has not come to rest after three steps, a block or two of 32 MB is mapped once more
-    assert page_faults("keep") < 0.3 * page_faults("give back")
+    assert page_faults("keep") < 0.1 * page_faults("give back")
 
 
 def test_elsewhere_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,8 @@ def fit_for_tensorrt(content: bytes, *, half: bool, half_ends: bool = False) -> 
 
     Args:
         content: of the exported file.
-        half: also make every float of the graph float16, inputs and outputs too; uint8 ones stay.
+        half: also make every float of the graph float16, inputs and outputs too, but for where a warp computes places;
+            uint8 ones stay.
         half_ends: make float16 of its float inputs and outputs alone, for a graph that quantizes float32.
 
     Raises:
@@ -127,6 +128,42 @@ def _halved(model: Any) -> Any:
         raise BackendError(
             f"precision fp16 wants the converter of onnxruntime: {error}; pip install onnxruntime, or use fp32"
         ) from error
-    half = convert_float_to_float16(model)
+    exact = _warps(model.graph)
+    half = convert_float_to_float16(model, node_block_list=exact)
+    if exact:
+        _join_exact(half.graph)
     OnnxModel.graph_topological_sort(half.graph)  # the converter puts its casts behind everything
     return half
+
+
+def _warps(graph: Any) -> list[str]:
+    """Names of the warps, and of all that computes where they look.
+
+    A place is a number from -1 to 1 there: in float16 it is off by some hundredths of a cell.
+    """
+    warps = [node for node in graph.node if node.op_type == "GridSample"]
+    found, values = {node.name for node in warps}, [node.input[1] for node in warps]
+    while values:
+        writer = _writer(graph, values.pop())
+        if writer is not None and writer.name not in found and writer.op_type != "Shape":
+            found.add(writer.name)
+            values.extend(writer.input)
+    return sorted(found)
+
+
+def _join_exact(graph: Any) -> None:
+    """Hand float32 on between the nodes that stay in it: the converter rounds it there, and casts it once a reader."""
+    from onnx import TensorProto
+
+    casts: dict[int, dict[str, str]] = {TensorProto.FLOAT16: {}, TensorProto.FLOAT: {}}  # inputs by output
+    for node in graph.node:
+        if node.op_type == "Cast" and node.attribute[0].i in casts:
+            casts[node.attribute[0].i][node.output[0]] = node.input[0]
+    rounded, back = casts[TensorProto.FLOAT16], casts[TensorProto.FLOAT]
+    first: dict[str, Any] = {node.output[0]: node for node in reversed(graph.node) if node.output[0] in back}
+    kept = [node for node in graph.node if first.get(node.output[0], node) is node]
+    for node in kept:
+        node.input[:] = [rounded.get(back[name], name) if name in back else name for name in node.input]
+    read = {name for node in kept for name in node.input} | {put.name for put in graph.output}
+    del graph.node[:]
+    graph.node.extend(node for node in kept if node.op_type != "Cast" or node.output[0] in read)
