@@ -24,7 +24,7 @@ from rich.table import Table
 from vss_ros.assemble import load_model, load_settings
 from vss_ros.cli.options import write_json
 from vss_ros.core.frame import UNLABELLED, FloatArray, UInt8Array
-from vss_ros.core.motion import composed
+from vss_ros.core.motion import composed, in_cells
 from vss_ros.data.motion_flow import FlowMotion
 from vss_ros.data.source import open_source
 from vss_ros.evaluate.machine import machine
@@ -70,7 +70,7 @@ def measure(model_name: str, data: str) -> list[dict[str, Any]]:
         result = stream(frame)
         now: Past = (result.labels, result.confidence)
         if before is not None:
-            step = dense(flow(before, frame.image).motion, frame.size)
+            step = in_cells(flow(before, frame.image).motion, frame.size, frame.size)
             past = deque(((old, composed(step, motion)) for old, motion in past), maxlen=past.maxlen)
         seen = [now, *(carried(old, motion) for old, motion in past)]
         if frame.truth is not None and len(past) == past.maxlen:  # the same frames for all
@@ -81,13 +81,6 @@ def measure(model_name: str, data: str) -> list[dict[str, Any]]:
         past.appendleft((now, np.zeros((*frame.size, 2), np.float32)))
         before = frame.image
     return [{"frames_before": s, **{how: matrices[s, how].miou() for how in ("vote", "oracle")}} for s in SLOTS]
-
-
-def dense(motion: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """A field for every pixel."""
-    rows = np.arange(size[0]) * motion.shape[0] // size[0]
-    columns = np.arange(size[1]) * motion.shape[1] // size[1]
-    return motion[rows[:, None], columns]
 
 
 def main() -> None:

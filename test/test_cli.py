@@ -176,6 +176,12 @@ def test_planner_config_is_shown_or_written_once(single_folder: Path, tmp_path: 
         (("export", "x", "--out", "x", "--size", "96x64"), "--size 96x64 wants --single-graph FILE.onnx"),
         (("export", "x", "--single-graph", "x.onnx", "--size", "96"), "--size wants model or WIDTHxHEIGHT"),
         (("train", "nowhere.yaml"), "a recipe file was wanted at nowhere.yaml"),
+        (
+            ("train", "config/recipes/single_erfnet_camvid.yaml", "--out", "README.md"),
+            "a folder was wanted at README.md/single_erfnet_camvid",
+        ),
+        (("replay", "synthetic:1x2", "--json", "docs"), "a file was wanted at docs, but a folder is there"),
+        (("demo", "--out", "README.md"), "a folder was wanted at README.md"),
     ],
 )
 def test_wrong_input_is_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:

@@ -72,6 +72,41 @@ def test_a_report_without_its_libraries_is_refused_before_the_models_are_loaded(
     assert "pip install jinja2 matplotlib" in refused(done)
 
 
+def test_what_could_not_be_written_in_the_end_is_refused_before_the_models_are_loaded(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for option in ("--json", "--html"):
+        run = ("evaluate", "no_such_model", "--data", "nowhere", option)
+        assert "a file was wanted at" in refused(vss(*run, tmp_path))
+        assert "a folder was wanted at" in refused(vss(*run, tmp_path / "file" / "x"))
+
+
+def test_training_without_its_libraries_says_how_to_get_them(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['onnx'] = None; from vss_ros.cli import main;"
+        "main(['train', 'config/recipes/single_erfnet_camvid.yaml'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "vss train wants torch and onnx" in refused(done) and "requirements-train.txt" in done.stderr
+
+
+def test_a_split_is_evaluated_whole(single_folder: Path, tmp_path: Path) -> None:
+    import cv2
+
+    for kind in ("images", "labels"):
+        (tmp_path / "camvid" / "test" / kind).mkdir(parents=True)
+    for name in ("A_00001", "A_00031", "B_00001"):
+        cv2.imwrite(str(tmp_path / "camvid" / "test" / "images" / f"{name}.jpg"), np.zeros((64, 96, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / "camvid" / "test" / "labels" / f"{name}.png"), np.zeros((64, 96), np.uint8))
+    (tmp_path / "camvid" / "sequences.json").write_text("{}")
+    figures = tmp_path / "test.json"
+    done = vss("evaluate", single_folder, "--data", tmp_path / "camvid", "--split", "test", "--json", figures)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(figures.read_text())
+    assert content["source"] == "camvid/test/all" and content["models"][0]["frames"] == 3
+    sentence = refused(vss("evaluate", single_folder, "--data", tmp_path / "camvid"))
+    assert "split 'val' has no images" in sentence
+
+
 def test_a_truncated_bag_keeps_its_good_frames(single_folder: Path, tmp_path: Path) -> None:
     from vss_ros.data.synthetic import SyntheticDrive, write_bag
 

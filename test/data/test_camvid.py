@@ -57,6 +57,23 @@ def test_a_drive_can_be_chosen(tree):
         CamVidVideo(tree, drive="C")
 
 
+def test_a_whole_split_is_its_drives_one_after_another(tree):
+    """Also of drives that `sequences.json` does not know, as a split that was added later."""
+    for kind, ending in (("images", "jpg"), ("labels", "png")):
+        for number in (7, 10):
+            (tree / "val" / kind / f"Seq05VD_f{number:05d}.{ending}").write_bytes(
+                (tree / "val" / kind / f"A_00030.{ending}").read_bytes()
+            )
+    video = CamVidVideo(tree, drive="all")
+    assert (len(video), video.name, video.classes) == (7, "camvid/val/all", camvid_labels().names)
+    assert [round(frame.stamp_ns / 1e6) for frame in video] == [0, 1000, 61000, 61067, 61133, 121133, 121233]
+    assert all(frame.truth is not None for frame in video)
+    (tree / "val" / "images" / "A_00030.jpg").rename(tree / "val" / "images" / "A_x.jpg")
+    (tree / "val" / "labels" / "A_00030.png").rename(tree / "val" / "labels" / "A_x.png")
+    with pytest.raises(DataError, match="such as 0016E5_07959, got A_x"):
+        CamVidVideo(tree, drive="all")
+
+
 def test_missing_split_and_missing_label_are_named(tree):
     with pytest.raises(DataError, match="split 'train' has no images"):
         CamVid(tree, "train")
@@ -88,6 +105,11 @@ def test_the_real_validation_video():
     assert first.size == (360, 480) and first.stamp_ns == 7959 * 1_000_000_000 // 30
     assert last.stamp_ns - first.stamp_ns == pytest.approx(200 / 30 * 1e9, abs=2)
     assert set(np.unique(first.truth)) <= {*range(len(camvid_labels())), 255}
+
+
+@needs_shared_data
+def test_the_whole_real_training_split():
+    assert len(CamVidVideo(SHARED / "camvid", "train", "all")) == 367
 
 
 @needs_shared_data

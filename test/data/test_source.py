@@ -78,6 +78,15 @@ def test_a_misspelt_synthetic_drive():
 def test_a_camvid_folder():
     source = open_source(SHARED / "camvid")
     assert isinstance(source, CamVidVideo) and isinstance(source, Source) and len(source) == 101
+    assert len(open_source(SHARED / "camvid", split="train")) == 367
+
+
+def test_only_data_sets_have_splits(bag):
+    for path in (bag, "synthetic:1"):
+        with pytest.raises(
+            DataError, match=r"only a folder of CamVid, Cityscapes or VSPW has splits, .* leave out 'train'"
+        ):
+            open_source(path, split="train")
 
 
 def test_a_missing_path_names_the_nearest(bag):

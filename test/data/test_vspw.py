@@ -89,3 +89,5 @@ def test_values_beyond_the_classes_are_refused(tree: Path) -> None:
 def test_a_folder_is_recognised(tree: Path) -> None:
     source = open_source(tree)
     assert isinstance(source, VSPWVideo) and isinstance(source, Source)
+    (tree / "train.txt").write_text("10_b\n")
+    assert len(open_source(tree, split="train")) == 2

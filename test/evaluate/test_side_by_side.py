@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -17,13 +18,19 @@ import pytest
 from rich.console import Console
 
 from test.core.test_card import card
-from vss_ros.assemble import Model, load_model, load_settings
+from vss_ros.assemble import Model, load_model, load_settings, methods, plan_for
 from vss_ros.core.errors import ConfigError, DataError
 from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.data.synthetic import SyntheticDrive
 from vss_ros.evaluate.metrics import ConfusionMatrix
 from vss_ros.evaluate.quantities import QUANTITIES
-from vss_ros.evaluate.side_by_side import Contender, check_classes, contenders_of, evaluate, miou_difference
+from vss_ros.evaluate.side_by_side import (
+    Contender,
+    _setting,
+    check_classes,
+    contenders_of,
+    evaluate,
+)
 from vss_ros.evaluate.table import comparison_rows, comparison_tables
 
 SIZE = (64, 96)
@@ -55,11 +62,20 @@ def test_every_contender_and_the_floor_have_a_row(reports: list[dict[str, Any]])
     assert [report["memory_slots"] for report in reports[:3]] == [None, 3, 0]
 
 
+@pytest.mark.parametrize("method", sorted(methods()))
+def test_the_memory_of_every_method_can_be_written(method: str, lmanet_folder: Path) -> None:
+    found = _setting(replace(load(lmanet_folder), plan=plan_for(method, {})))
+    assert set(found) == {"memory_slots", "memory_window"} and {type(x) for x in found.values()} <= {int, type(None)}
+
+
 def test_figures_against_the_first_are_differences_and_ratios(reports: list[dict[str, Any]]) -> None:
     first, second = reports[:2]
     assert first["latency_times_first"] == 1.0 and "miou_over_first" not in first
-    assert second["miou_over_first"] == pytest.approx(second["miou"] - first["miou"])
-    assert "miou_over_first_95" not in second, "twelve frames are less than two blocks, which say nothing of a spread"
+    for key in ("miou", "tc", "vc8"):
+        assert second[f"{key}_over_first"] == pytest.approx(second[key] - first[key])
+    assert not [key for key in second if key.endswith("_95")], (
+        "twelve frames are less than two blocks, which say nothing of a spread"
+    )
 
 
 def test_memory_costs_what_it_does_and_nothing_where_it_is_off(reports: list[dict[str, Any]]) -> None:
@@ -67,6 +83,9 @@ def test_memory_costs_what_it_does_and_nothing_where_it_is_off(reports: list[dic
     assert {"attend", "fuse"} <= with_memory["gmac_by_stage"].keys()
     assert without["gmac_by_stage"].keys() == {"encode", "decode"} == twin["gmac_by_stage"].keys()
     assert with_memory["gmac"] > without["gmac"] > twin["gmac"] > 0
+    for report in (twin, with_memory, without):
+        assert sum(report["parameters_by_stage"].values()) == report["parameters"] > 0
+    assert with_memory["parameters_by_stage"].keys() == {"encode", "fuse", "decode", "attend"}
     assert with_memory["memory_mb"] > 0 == without["memory_mb"] == twin["memory_mb"]
 
 
@@ -135,25 +154,33 @@ def test_a_wide_camera_has_a_wider_global_window(lmanet_folder: Path) -> None:
     assert wide.model.plan == {"memory.window": 2 * (192 // 8) - 1}, "6144 px in the shape of 600x100 are 192x32"
 
 
-def confusions(right: list[int], wrong: list[int]) -> list[np.ndarray]:
-    return [np.array([[r, w, 0], [0, 100, 0]]) for r, w in zip(right, wrong, strict=True)]
+def test_two_models_of_one_name_are_called_by_their_folders(lmanet_folder: Path, tmp_path: Path) -> None:
+    """As a retrained model and the shipped one are."""
+    again = tmp_path / "again"
+    shutil.copytree(lmanet_folder, again)
+    names = [c.name for c in contenders_of([load(lmanet_folder), load(again)], "off", unasked, lambda m, _: m)]
+    assert names == [str(lmanet_folder), str(again), f"{lmanet_folder}, slots 0", f"{again}, slots 0"]
 
 
-def test_no_difference_has_no_width() -> None:
-    same = confusions([50] * 40, [50] * 40)
-    assert miou_difference(same, same) == (0.0, 0.0, 0.0)
+def with_truth(*stamps_ms: int, unlabelled: int = -1) -> Iterator[Frame]:
+    """A still picture whose truth is class 1 everywhere; one of the frames has none."""
+    for number, stamp_ms in enumerate(stamps_ms):
+        truth = None if number == unlabelled else np.ones(SIZE, np.uint8)
+        yield Frame(stamp_ms * 1_000_000, np.zeros((*SIZE, 3), np.uint8), truth=truth)
 
 
-def test_an_interval_covers_the_difference_and_widens_with_the_noise() -> None:
-    rng = np.random.default_rng(0)
-    widths = []
-    for spread in (2, 20):
-        noise = rng.integers(-spread, spread + 1, 120)
-        better = confusions((70 + noise).tolist(), (30 - noise).tolist())
-        low, mean, high = miou_difference(better, confusions([60] * 120, [40] * 120))
-        assert low < mean < high and low > 0, "the difference is real in both"
-        widths.append(high - low)
-    assert widths[0] < widths[1]
+def test_windows_of_vc_do_not_reach_over_a_frame_without_truth(single_folder: Path) -> None:
+    contenders = [Contender("mine", load(single_folder))]
+    (whole, _) = evaluate(with_truth(*range(0, 1000, 100)), contenders)
+    (parted, _) = evaluate(with_truth(*range(0, 1000, 100), unlabelled=5), contenders)
+    assert whole["vc8"] == 1.0 and parted["vc8"] is None
+
+
+def test_the_floor_does_not_reach_over_a_reset(single_folder: Path) -> None:
+    """Four frames, a minute, and seven more: neither part has a window of 8, and TC has no flow over the cut."""
+    stamps = [*range(0, 400, 100), *range(60_000, 60_700, 100)]
+    *_, floor = evaluate(with_truth(*stamps), [Contender("mine", load(single_folder))])
+    assert floor["model"] == "truth of the frame before" and floor["miou"] == 1.0 and floor["vc8"] is None
 
 
 @pytest.mark.parametrize(

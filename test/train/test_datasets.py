@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ pytest.importorskip("torch")
 
 from test.train.test_temperature import TINY
 from vss_ros.core.errors import TrainError
+from vss_ros.data.synthetic import SyntheticDrive
 from vss_ros.train.clips import PhaseClips
 from vss_ros.train.datasets import DATA_SETS, data_set_of, labels_of, spread
 from vss_ros.train.recipe import Data, Recipe
@@ -55,6 +57,23 @@ def test_labels_that_are_not_shipped_come_from_the_folder(vspw: Path) -> None:
     with pytest.raises(TrainError, match="label set 'vspw124' is read from the data folder, got none"):
         labels_of(trained_on("vspw"), None)
     assert len(labels_of(TINY, None)) == 11
+    numbers = {f"class {n}": n for n in range(1, 125)}
+    (vspw / "label_num_dic_final.json").write_text(json.dumps(numbers))
+    assert labels_of(trained_on("vspw"), vspw).names[SKY] == f"class {SKY + 1}"
+
+
+def test_sources_of_other_classes_are_refused(vspw: Path) -> None:
+    with pytest.raises(
+        TrainError, match="label set 'vspw124' was wanted, but source 'synthetic' has the classes of 'c"
+    ):
+        labels_of(trained_on("vspw", "synthetic"), vspw)
+    with pytest.raises(TrainError, match="label set 'cityscapes19' was wanted, but source 'synthetic' has"):
+        labels_of(replace(TINY, labels="cityscapes19"), None)
+    pictures = Data("cityscapes", samples=4)
+    taught = replace(TINY, phases=(replace(TINY.phases[0], unlabelled=(pictures,)),))
+    with pytest.raises(TrainError, match="label set 'camvid11' was wanted, but source 'cityscapes' has"):
+        labels_of(taught, None)
+    assert SyntheticDrive(frames=1).classes == labels_of(TINY, None).names
 
 
 def test_pictures_are_made_to_move_where_one_is_wanted(vspw: Path) -> None:

@@ -1,6 +1,7 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,31 @@ def test_the_shipped_recipes_are_read(path: Path) -> None:
         ("epochs", "epoch", r"a phase has no key 'epoch'; did you mean 'epochs'\?"),
         ("net: erfnet", "nett: erfnet", r"a recipe has no key 'nett'; did you mean 'net'\?"),
         ("source: camvid,", "", "missing 1 required positional argument: 'source'"),
+        ("rate: 2.0e-3", "rate: 2e-3", r"rate wants a number, got '2e-3'; write 2.0e-03 with a point, YAML takes"),
+        ("epochs: 110", "epochs: many", r"bad\.yaml: epochs wants a whole number, got 'many'$"),
+        ("epochs: 110", "epochs: 0", r"bad\.yaml: epochs wants 1 or more, got 0"),
+        ("epochs: 110", "epochs: 1.5", r"epochs wants a whole number, got 1\.5"),
+        ("batch: 8", "batch: 900", r"clips for one batch of 900 or more in data, got 400"),
+        ("batch: 8", "batch: 0", r"batch wants 1 or more, got 0"),
+        ("rate: 2.0e-3", "rate: -1.0", r"a rate above 0 and a balance above 1, got -1\.0 and 1\.05"),
+        ("zoom: [0.45, 1.0]", "zoom: 0.5", r"zoom wants a list of 2, each a number, got 0\.5"),
+        (
+            "zoom: [0.45, 1.0]",
+            "zoom: [1.0, 0.45]",
+            r"zoom wants two scales above 0, the smaller one first, got \[1\.0, 0",
+        ),
+        ("crop: [160, 208]", "crop: [160]", r"crop wants a list of 2, each a whole number, got \[160\]"),
+        ("focus: 0.4", "focus: 4", r"focus wants 0\.\.1, got 4"),
+        ("seed: 0", "seed: -1", r"seed wants 0 or more, got -1"),
+        ("seed: 0", "seed: true", r"seed wants a whole number, got True"),
+        (
+            "data: &pictures\n",
+            "data: synthetic\n    unlabelled: &pictures\n",
+            r"data wants a list such as .* got 'synthetic'",
+        ),
+        ("drives: 120}", "drives: 120, part: [0.5, 0.5]}", r"part wants two shares in 0\.\.1, the smaller one first"),
+        ("phases:\n", "phases: [3]\nrest:\n", r"a phase wants keys with values, got 3"),
+        ("name: single", "name: [single", r"bad\.yaml wants YAML: .*; compare it with config/recipes"),
     ],
 )
 def test_refuses_with_the_nearest_name(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -39,3 +65,5 @@ def test_refuses_a_file_without_phases(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("name: x\n")
     with pytest.raises(TrainError, match="a mapping with a list of phases"):
         load_recipe(tmp_path / "bad.yaml")
+    with pytest.raises(TrainError, match="at least one phase, got none"):
+        replace(load_recipe(RECIPES[0]), phases=())

@@ -19,6 +19,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from test.train.test_trainer import MEMORY, RECIPE, logged  # noqa: E402
+from vss_ros.core.errors import TrainError  # noqa: E402
 from vss_ros.train import trainer  # noqa: E402
 from vss_ros.train.checkpoint import align_log, load_state, save_whole  # noqa: E402
 from vss_ros.train.progress import Progress  # noqa: E402
@@ -77,6 +78,15 @@ def test_a_half_written_checkpoint_leaves_the_old_one(tmp_path: Path, monkeypatc
     with pytest.raises(Killed):
         save_whole({"done": 2}, path)
     assert load_state(path) == {"done": 1}
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_whole({"done": torch.arange(1000)}, path)
+    for content in (b"no checkpoint", path.read_bytes()[:2000], b""):
+        path.write_bytes(content)
+        with pytest.raises(TrainError, match=r"checkpoint\.pt was wanted as a checkpoint and is damaged; remove it"):
+            load_state(path)
 
 
 def test_a_log_is_brought_to_its_checkpoint(tmp_path: Path) -> None:

@@ -149,3 +149,13 @@ def test_a_run_that_was_stopped_says_that_it_has_not_finished(tmp_path: Path) ->
         training.run(None, minutes=0)
         finished.append(training.finished)
     assert finished == [False, False, False, True]
+
+
+def test_a_loss_that_is_lost_names_its_phase_and_leaves_the_checkpoint(tmp_path: Path) -> None:
+    phase = Phase(epochs=1, rate=5e-4, data=(Data("synthetic", samples=4, drives=1),), batch=4)
+    recipe = replace(RECIPE, method="single", options={}, phases=(phase, phase))
+    training = prepare_training(recipe, tmp_path, None)
+    training.extra = lambda *_: {"lost": torch.tensor(torch.nan if training.done else 0.0)}
+    with pytest.raises(TrainError, match=r"the loss of phase 2 became nan; lower its rate of 0\.0005"):
+        training.run(None)
+    assert len(logged(tmp_path)) == 1 and (tmp_path / "checkpoint.pt").exists()

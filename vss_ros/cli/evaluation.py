@@ -17,6 +17,7 @@ from vss_ros.cli.options import (
     Topic,
     TruthTopic,
     app,
+    ask_for_room,
     command_line,
     load_settings_for,
     out,
@@ -37,7 +38,7 @@ _OF_A_STREAM = ("model.input_size", "memory.", "output.size", "runtime.", "confi
 def evaluate(
     models: Annotated[list[str], typer.Argument(help="Names under models/, or paths; the first is the yardstick.")],
     data: Annotated[str, typer.Option("--data", help="CamVid folder, or any source that `replay` takes.")],
-    split: Annotated[str, typer.Option(help="Of a CamVid folder: val or train.")] = "val",
+    split: Annotated[str, typer.Option(help="Of a data set's folder: val, train or another that it has.")] = "val",
     memory: Annotated[
         str, typer.Option(help="on; off, slots or window add rows with other memories (the paper's tables).")
     ] = "on",
@@ -63,6 +64,7 @@ def evaluate(
 
     if html_file:
         report.ask_for_libraries()
+    ask_for_room(json_file, html_file)
     chosen = [load_settings_for(name, backend=backend, threads=threads) for name in models]
     loaded = [load_model(settings) for settings in chosen]
     settings_of = {id(model): settings for model, settings in zip(loaded, chosen, strict=True)}
@@ -92,13 +94,10 @@ def evaluate(
 
 def _source(data: str, split: str, topic: str | None, truth_topic: str | None, loaded: list[Model]) -> Source:
     from vss_ros.core.keyframes import reads_codec_motion
-    from vss_ros.data.camvid import CamVidVideo
     from vss_ros.data.source import open_source
 
-    if split != "val":
-        return CamVidVideo(data, split)
     motion = any(reads_codec_motion(model.plan, model.options.keyframes) for model in loaded)
-    return open_source(data, topic=topic, truth_topic=truth_topic, motion=motion)
+    return open_source(data, topic=topic, truth_topic=truth_topic, motion=motion, split=split)
 
 
 def _content(source: Source, settings: Settings, reports: list[dict[str, Any]]) -> dict[str, Any]:
@@ -128,6 +127,7 @@ def compare(
     from vss_ros.evaluate.compare import differs_line, read_run
     from vss_ros.evaluate.table import difference_table
 
+    ask_for_room(json_file)
     found = run(read_run(a), read_run(b))
     if json_file:
         write_json(json_file, {"a": str(a), "b": str(b), **found})

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vss_ros.core.config import Settings
+from vss_ros.core.errors import DataError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 out = Console()
@@ -76,10 +77,38 @@ def command_line() -> str:
     return shlex.join(["vss", *sys.argv[1:]])
 
 
+def ask_for_room(*paths: Path | None) -> None:
+    """Refuse before anything is computed what could not be written in the end.
+
+    Raises:
+        DataError: a file lies where a folder is wanted, or the other way round, or a folder cannot be made.
+    """
+    for path in paths:
+        if path is not None and path.is_dir():
+            raise DataError(f"a file was wanted at {path}, but a folder is there; name a file in it")
+        if path is not None:
+            make_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for results; DataError where it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"a folder was wanted at {path}: {error}; name another") from error
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Figures for other programs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    """Figures for other programs.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    ask_for_room(path)
+    try:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"figures were to be written to {path}: {error}; name another file") from error
 
 
 @contextmanager

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vss_ros.cli.options import app, out
+from vss_ros.cli.options import app, make_folder, out
 from vss_ros.core.config import parse_size
-from vss_ros.core.errors import ConfigError
+from vss_ros.core.errors import BackendError, ConfigError
 
 
 @app.command()
@@ -57,13 +58,17 @@ def train(
     """
     from vss_ros.cli.training_bar import training_bar
     from vss_ros.train.allocator import keep_freed_memory
-    from vss_ros.train.publish import prepare_training, publish
     from vss_ros.train.recipe import load_recipe
+
+    _ask_for_torch("vss train")
+    from vss_ros.train.publish import prepare_training, publish
 
     keep_freed_memory()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as on Ctrl+C
     read = load_recipe(recipe)
     run = folder / read.name
+    for place in (run, models_folder):
+        make_folder(place)
     try:
         with training_bar() as show:
             training = prepare_training(read, run, data, observe=show)
@@ -110,6 +115,7 @@ def export(
     if size is not None and graph is None:
         raise ConfigError(f"--size {size} wants --single-graph FILE.onnx; the stages of a model folder take any size")
     picture = None if size is None else parse_size(size, "--size", ("model",))
+    _ask_for_torch("vss export")
     from vss_ros.assemble import load_card
     from vss_ros.train.publish import export_again, export_as_single_graph, write_golden
 
@@ -122,3 +128,12 @@ def export(
     if graph is not None:
         card = export_as_single_graph(model, graph, None if isinstance(picture, str) else picture, weights)
         out.print(f"{card.name}: the whole step written to {graph}, equal to the stream in torch within rounding")
+
+
+def _ask_for_torch(command: str) -> None:
+    """Refuse in time what the installed packages cannot do."""
+    try:
+        for name in ("torch", "onnx"):
+            importlib.import_module(name)
+    except ImportError as error:
+        raise BackendError(f"{command} wants torch and onnx: {error}; pip install -r requirements-train.txt") from error

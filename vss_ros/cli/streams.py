@@ -22,9 +22,11 @@ from vss_ros.cli.options import (
     TruthTopic,
     Window,
     app,
+    ask_for_room,
     command_line,
     fresh,
     load_settings_for,
+    make_folder,
     out,
     progress,
     write_json,
@@ -47,7 +49,7 @@ def demo(
     """
     from vss_ros.data.synthetic import SyntheticDrive, write_bag
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     bag = fresh(folder / "drive")
     drive = SyntheticDrive(seed=seed, frames=frames)
     with progress("rendering the drive", frames) as tick:
@@ -134,12 +136,13 @@ def _replay(
     from vss_ros.evaluate.sinks import LabelsBag, OverlayVideo, Sink
     from vss_ros.evaluate.table import figures_table
 
+    ask_for_room(json_file)
     loaded = load_model(settings)
     motion = reads_codec_motion(loaded.plan, loaded.options.keyframes)
     frames = open_source(source, topic=topics[0], truth_topic=topics[1], motion=motion)
     sinks: list[Sink] = []
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         labels, video = fresh(folder / "labels"), folder / "overlay.mp4"
         sinks = [LabelsBag(labels, loaded.card), OverlayVideo(video, loaded.card)]
     with progress("segmenting", len(frames)) as tick:

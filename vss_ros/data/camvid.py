@@ -8,7 +8,9 @@ The folder holds `<split>/images/*.jpg`, `<split>/labels/*.png` (indexed, 11 = v
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ from vss_ros.core.frame import UNLABELLED, Frame, UInt8Array
 from vss_ros.data.labelled import Shot, read_indices, read_pair
 from vss_ros.data.labels import LabelSet, load_labels
 
+ALL = "all"  # drives
 _VOID = 11
+_FPS = 30  # of frame numbers, in all drives
+_PAUSE_NS = 60 * 1_000_000_000  # between drives, longer than any gap that a memory outlives
 _LAYOUT = "<split>/images/*.jpg and <split>/labels/*.png"
 
 
@@ -74,7 +79,8 @@ class CamVidVideo:
     Args:
         root: the prepared folder.
         split: `train` or `val`.
-        drive: such as `0016E5`; all frames of that drive in the split, whatever their distance in time.
+        drive: such as `0016E5`; all frames of that drive in the split, whatever their distance in time. `all` is every
+            labelled frame of the split, drive after drive with a minute between them.
 
     Raises:
         DataError: no `sequences.json`, or no such drive in the split.
@@ -82,7 +88,13 @@ class CamVidVideo:
 
     def __init__(self, root: str | Path, split: str = "val", drive: str | None = None) -> None:
         self._frames = CamVid(root, split)
+        self.skipped: dict[str, int] = {}
+        self.classes = camvid_labels().names
         sequences = _read_sequences(Path(root) / "sequences.json")
+        if drive == ALL:
+            self.drive, self.name = ALL, f"camvid/{split}/{ALL}"
+            self._entries = _one_after_another(self._frames.names)
+            return
         runs = [(name, run) for name, entry in sequences.items() for run in entry["runs"] if run["split"] == split]
         known = sorted({name for name, _ in runs})
         if drive is None and runs:
@@ -92,10 +104,8 @@ class CamVidVideo:
             wanted = {name for run_drive, run in runs if run_drive == drive for name in run["names"]}
         if drive is None or not wanted:
             raise DataError(f"split {split!r} has no drive {drive!r}; it has: {', '.join(known) or 'none'}")
-        self.drive: str = drive
+        self.drive = drive
         self.name = f"camvid/{split}/{drive}"
-        self.skipped: dict[str, int] = {}
-        self.classes = camvid_labels().names
         fps = int(sequences[drive]["fps_of_frame_numbers"])
         entries = sorted((int(entry["frame"]), str(entry["name"])) for entry in sequences[drive]["frames"])
         self._entries = [(number * 1_000_000_000 // fps, name) for number, name in entries if name in wanted]
@@ -112,6 +122,25 @@ class CamVidVideo:
         return (self[index] for index in range(len(self)))
 
 
+def _one_after_another(names: Sequence[str]) -> list[tuple[int, str]]:
+    """Stamps and names of frames such as `0016E5_07959`, numbered at 30 Hz within their drive."""
+    entries: list[tuple[int, str]] = []
+    start_ns = 0
+    for _, of_drive in groupby(sorted(names), key=lambda name: name.rpartition("_")[0]):
+        numbered = sorted((_number(name), name) for name in of_drive)
+        stamps = [start_ns + (number - numbered[0][0]) * 1_000_000_000 // _FPS for number, _ in numbered]
+        entries += [(stamp_ns, name) for stamp_ns, (_, name) in zip(stamps, numbered, strict=True)]
+        start_ns = stamps[-1] + _PAUSE_NS
+    return entries
+
+
+def _number(name: str) -> int:
+    digits = re.search(r"\d+$", name)
+    if digits is None:
+        raise DataError(f"a frame of CamVid wants a name with its number, such as 0016E5_07959, got {name}")
+    return int(digits[0])
+
+
 def _read_labels(path: Path) -> UInt8Array:
     labels = read_indices(path)
     if int(labels.max()) > _VOID:
@@ -124,5 +153,7 @@ def _read_sequences(path: Path) -> dict[str, Any]:
     try:
         sequences: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} was wanted with the frames of each drive in order: {error}") from error
+        raise DataError(
+            f"{path} was wanted with the frames of each drive in order: {error}; copy it from the prepared folder"
+        ) from error
     return sequences

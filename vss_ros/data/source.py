@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 from vss_ros.core.errors import DataError
 from vss_ros.core.frame import Frame
 from vss_ros.data.bag import BagSource
+from vss_ros.data.camvid import ALL as _ALL
 from vss_ros.data.camvid import CamVidVideo
 from vss_ros.data.cityscapes import CityscapesVideo
 from vss_ros.data.images import IMAGE_SUFFIXES, ImageFolder, image_files
@@ -58,12 +59,14 @@ def open_source(
     truth_topic: str | None = None,
     fps: float | None = None,
     motion: bool = False,
+    split: str = "val",
 ) -> Source:
     """The frames at a path.
 
     Args:
         path: a bag, a video, a folder of images, a folder of CamVid, Cityscapes or VSPW (its validation video), or
             `synthetic:SEED[xFRAMES]`.
+        split: of a data set; of CamVid `val` is the drive at video rate, any other every labelled frame.
         topic: image topic, for a bag with several.
         truth_topic: of a bag, mono8 labels with the images' stamps; not needed for `.../labels_truth`.
         fps: frames per second, for images and the synthetic drive, which have no times of their own.
@@ -79,6 +82,11 @@ def open_source(
     given = topic if topic is not None else truth_topic
     if given is not None and not is_bag and (made_up or place.exists()):
         raise DataError(f"only a bag has topics, but {text} is none and topic {given!r} was given; leave it out")
+    data_set = None if made_up or is_bag else _data_set(place)
+    if split != "val" and data_set is None and (made_up or place.exists()):
+        raise DataError(
+            f"only a folder of CamVid, Cityscapes or VSPW has splits, but {text} is none; leave out {split!r}"
+        )
     if made_up:
         seed, frames = int(made_up["seed"] or 0), int(made_up["frames"] or 100)
         return SyntheticDrive(seed, frames=frames, fps=fps or 15.0)
@@ -91,12 +99,8 @@ def open_source(
     if place.is_file():
         if place.suffix.lower() in VIDEO_SUFFIXES:
             return VideoSource(place, motion=motion)
-    elif (place / "sequences.json").is_file():
-        return CamVidVideo(place)
-    elif (place / "gtFine").is_dir() and (place / "leftImg8bit").is_dir():
-        return CityscapesVideo(place)
-    elif (place / "val.txt").is_file() and (place / "data").is_dir():
-        return VSPWVideo(place)
+    elif data_set is not None:
+        return data_set(place, split, _ALL if data_set is CamVidVideo and split != "val" else None)
     elif image_files(place):
         return ImageFolder(place, fps=fps)
     raise DataError(f"{text} is of no known kind; wanted: {_KINDS}")
@@ -106,6 +110,17 @@ def _is_bag(path: Path) -> bool:
     if path.is_dir():
         return (path / "metadata.yaml").is_file() or any(file.suffix in (".mcap", ".db3") for file in path.iterdir())
     return path.is_file() and path.suffix.lower() in _BAG_SUFFIXES
+
+
+def _data_set(place: Path) -> type[CamVidVideo] | type[CityscapesVideo] | type[VSPWVideo] | None:
+    """Which data set's layout a folder has."""
+    if (place / "sequences.json").is_file():
+        return CamVidVideo
+    if (place / "gtFine").is_dir() and (place / "leftImg8bit").is_dir():
+        return CityscapesVideo
+    if (place / "val.txt").is_file() and (place / "data").is_dir():
+        return VSPWVideo
+    return None
 
 
 def _nearest(path: Path) -> str:

@@ -123,8 +123,8 @@ def replay(
         DataError: the source broke before its first frame, or a sink cannot write.
     """
     figures = Figures(classes)
-    known = getattr(source, "classes", None)  # a plain list of frames does not tell
-    if known is not None and tuple(known) != tuple(classes):
+    if has_other_classes(source, classes):
+        known: Sequence[str] = source.classes  # type: ignore[attr-defined]
         figures.truth_ignored = f"its {len(known)} classes are not the model's {len(classes)}, in name or order"
         log.warning("the source's truth is ignored: %s", figures.truth_ignored)
     paced = _paced(source, figures, progress) if real_time else _every(source, progress)
@@ -146,6 +146,12 @@ def replay(
         for sink in sinks:
             sink.close()
     return figures
+
+
+def has_other_classes(source: Iterable[Frame], classes: Sequence[str]) -> bool:
+    """Whether a source's truth is known to have other classes, or the same in another order."""
+    known = getattr(source, "classes", None)  # a plain list of frames does not tell
+    return known is not None and tuple(known) != tuple(classes)
 
 
 def _every(source: Iterable[Frame], progress: Callable[[], None]) -> Iterator[Frame]:

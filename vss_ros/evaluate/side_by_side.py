@@ -8,13 +8,13 @@ Every frame is segmented by each contender before the next one, so that a busy m
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from vss_ros.assemble import Model
 from vss_ros.core.card import ModelCard
@@ -24,15 +24,14 @@ from vss_ros.core.method import KeyframeMethod
 from vss_ros.core.prepare import Size, like
 from vss_ros.core.segmenter import StreamSegmenter
 from vss_ros.data.source import Source
+from vss_ros.evaluate.bootstrap import BLOCK, Interval, Pairs, mean_difference, miou_difference, pairs_of
 from vss_ros.evaluate.calibration import Calibration
-from vss_ros.evaluate.metrics import ConfusionMatrix, churn
+from vss_ros.evaluate.metrics import churn
 from vss_ros.evaluate.quantities import FLOOR
-from vss_ros.evaluate.replay import Figures
+from vss_ros.evaluate.replay import Figures, has_other_classes
 from vss_ros.evaluate.steadiness import TemporalConsistency, VideoConsistency
 from vss_ros.runtimes.cost import method_cost
 
-_RESAMPLED = 1000  # draws of the bootstrap
-_BLOCK = 15  # frames; neighbours err alike, so whole seconds are drawn
 # Keys that every report has, None where they cannot be said.
 _ALWAYS = ("model", "miou", "tc", "vc8", "latency_p50_ms", "gmac", "parameters", "memory_mb")
 
@@ -67,6 +66,8 @@ def contenders_of(
 ) -> list[Contender]:
     """Each model as it is, and with the memories of an ablation where it has a memory.
 
+    Models are called as their cards call them, and those that share a name by their folders.
+
     Args:
         models: loaded.
         ablation: one of ABLATIONS: `on` adds nothing, `off` the model without memory, `slots` and `window` the tables.
@@ -74,18 +75,20 @@ def contenders_of(
         tuned: the model with some settings of the group `memory` changed.
 
     Raises:
-        ConfigError: no such ablation, or two models of one name.
+        ConfigError: no such ablation, or one model twice.
     """
     if ablation not in ABLATIONS:
         raise ConfigError(f"--memory wants one of {', '.join(ABLATIONS)}, got '{ablation}'")
-    found = [Contender(model.card.name, model) for model in models]
-    for model in models:
+    cards = Counter(model.card.name for model in models)
+    called = [m.card.name if cards[m.card.name] == 1 else str(m.card.folder) for m in models]
+    found = [Contender(name, model) for name, model in zip(called, models, strict=True)]
+    for base, model in zip(called, models, strict=True):
         for key, values in ABLATIONS[ablation].items():
             own = getattr(model.plan, key, None)
             for value in values:
                 cells = _global_window(model, camera()) if value == GLOBAL else int(value)
                 if own is not None and cells != own:
-                    name = f"{model.card.name}, {key} {value}"
+                    name = f"{base}, {key} {value}"
                     found.append(Contender(name, tuned(model, {f"memory.{key}": cells})))
     names = [contender.name for contender in found]
     if len(set(names)) != len(names):
@@ -110,7 +113,7 @@ def check_classes(source: Source, card: ModelCard) -> None:
         DataError: other names, or the same ones in another order.
     """
     wanted, got = card.labels, source.classes
-    if got is None or got == wanted:
+    if got is None or not has_other_classes(source, wanted):
         return
     pairs = enumerate(zip_longest(wanted, got))
     first, (ours, theirs) = next((index, pair) for index, pair in pairs if pair[0] != pair[1])
@@ -129,7 +132,7 @@ class Measures:
         self._vc = {frames: VideoConsistency(frames) for frames in (8, 16)}
         self._tc = TemporalConsistency(len(classes))
         self._calibration = Calibration()
-        self.confusions: list[npt.NDArray[np.int64]] = []  # of each frame, for the bootstrap
+        self.confusions: list[Pairs] = []  # of each frame, for the bootstrap
         self.agreement: list[float] = []  # of each frame, with the first contender
 
     def add(self, frame: Frame, result: Segmentation) -> None:
@@ -143,11 +146,29 @@ class Measures:
         if result.labels.shape == frame.size:
             self._tc.add(frame.image, result.labels)
         if frame.truth is None or self.figures.truth_ignored:
+            for consistency in self._vc.values():  # frames on both sides of it are not consecutive
+                consistency.end()
             return
-        self.confusions.append(self.figures.confusion.counts - before)
+        self.confusions.append(pairs_of(self.figures.confusion.counts - before))
         for consistency in self._vc.values():
             consistency.add(frame.truth, result.labels)
         self._calibration.add(frame.truth, result.labels, result.confidence)
+
+    def over(self, first: Measures) -> dict[str, Interval]:
+        """Differences to another contender with their intervals, by key; of what both have over the same frames."""
+        classes, (vc, tc), (other_vc, other_tc) = len(self.figures.classes), self._steady(), first._steady()
+        found = {}
+        if self.confusions and len(self.confusions) == len(first.confusions):
+            found["miou"] = miou_difference(self.confusions, first.confusions, classes)
+        if tc and len(tc) == len(other_tc):
+            found["tc"] = miou_difference(tc, other_tc, classes)
+        if vc and len(vc) == len(other_vc):
+            found["vc8"] = mean_difference(vc, other_vc)
+        return found
+
+    def _steady(self) -> tuple[list[float], list[Pairs]]:
+        """VC8 of each window and TC's confusion of each pair of frames."""
+        return self._vc[8].windows, self._tc.pairs
 
     def report(self) -> dict[str, Any]:
         """Plain keys with units in their names; None where it cannot be said."""
@@ -258,11 +279,16 @@ class _Floor:
     def __init__(self, classes: Sequence[str]) -> None:
         self._measures = Measures(classes)
         self._before: UInt8Array | None = None
+        self._left_out = True  # the frame before this one
 
     def add(self, frame: Frame, was_reset: bool) -> None:
         before, self._before = self._before, frame.truth
-        if frame.truth is not None and before is not None and before.shape == frame.size and not was_reset:
-            self._measures.add(frame, Segmentation(frame.stamp_ns, before, np.full_like(before, 255)))
+        if frame.truth is None or before is None or before.shape != frame.size or was_reset:
+            self._left_out = True
+            return
+        reset = "gap" if self._left_out else None
+        self._measures.add(frame, Segmentation(frame.stamp_ns, before, np.full_like(before, 255), reset=reset))
+        self._left_out = False
 
     def reports(self) -> list[dict[str, Any]]:
         """Its report; none without truth."""
@@ -299,11 +325,12 @@ def _cost(model: Model, size: tuple[int, int] | None, figures: Figures) -> dict[
         "gmac": sum(gmac.values()),
         "gmac_by_stage": gmac,
         "parameters": sum(cost.parameters for cost in costs.values()),
+        "parameters_by_stage": {stage: cost.parameters for stage, cost in costs.items()},
     }
 
 
 def _compare(reports: list[dict[str, Any]], measures: list[Measures]) -> None:
-    """Add each contender's latency, labels and mIoU against the first one's."""
+    """Add each contender's latency, labels, accuracy and steadiness against the first one's."""
     first = measures[0]
     for report, measure in zip(reports, measures, strict=True):
         totals = [np.array(m.figures.parts_ms.get("total", [])[1:]) for m in (measure, first)]
@@ -311,39 +338,7 @@ def _compare(reports: list[dict[str, Any]], measures: list[Measures]) -> None:
             report["latency_times_first"] = float(np.median(totals[0] / totals[1]))
         if measure.agreement:
             report["agreement_with_first"] = float(np.mean(measure.agreement))
-        if measure is not first and measure.confusions and len(measure.confusions) == len(first.confusions):
-            low, mean, high = miou_difference(measure.confusions, first.confusions)
-            report["miou_over_first"] = mean
-            if len(measure.confusions) >= 2 * _BLOCK:  # of one block every draw is the same, and the interval a point
-                report["miou_over_first_95"] = [low, high]
-
-
-def miou_difference(
-    one: Sequence[npt.NDArray[np.int64]], other: Sequence[npt.NDArray[np.int64]], seed: int = 0
-) -> tuple[float, float, float]:
-    """2.5 %, the difference itself, and 97.5 % of mIoU(one) - mIoU(other), by a bootstrap over blocks of frames.
-
-    Blocks of consecutive frames are drawn, the same for both: frames of a video resemble their neighbours, and drawing
-    them one by one would make the interval too narrow. The video is closed to a ring, so that its ends are drawn as
-    often as its middle (circular block bootstrap, Politis and Romano 1992).
-
-    Args:
-        one, other: confusion matrices `(K, K + 1)` of the same frames in order.
-        seed: of the draws.
-    """
-    pair = np.stack([np.stack(one), np.stack(other)])
-    frames = pair.shape[1]
-    block = min(_BLOCK, frames)
-    rng, differences = np.random.default_rng(seed), []
-    for _ in range(_RESAMPLED):
-        starts = rng.integers(0, frames, -(-frames // block))
-        drawn = (starts[:, None] + np.arange(block)).ravel()[:frames] % frames
-        differences.append(_miou(pair[0, drawn].sum(0)) - _miou(pair[1, drawn].sum(0)))
-    low, high = np.percentile(differences, (2.5, 97.5))
-    return float(low), _miou(pair[0].sum(0)) - _miou(pair[1].sum(0)), float(high)
-
-
-def _miou(counts: npt.NDArray[np.int64]) -> float:
-    confusion = ConfusionMatrix(len(counts))
-    confusion.counts = counts
-    return confusion.miou()
+        for key, (low, difference, high) in (measure.over(first) if measure is not first else {}).items():
+            report[f"{key}_over_first"] = difference
+            if measure.figures.frames >= 2 * BLOCK:  # of one block every draw is the same, and the interval a point
+                report[f"{key}_over_first_95"] = [low, high]

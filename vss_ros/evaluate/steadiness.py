@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vss_ros.core.frame import UNLABELLED, FloatArray, UInt8Array
+from vss_ros.evaluate.bootstrap import Pairs, pairs_of
 from vss_ros.evaluate.metrics import ConfusionMatrix
 
 Flow = Callable[
@@ -70,9 +71,14 @@ class VideoConsistency:
         strict = float(np.mean(self._right[known] >= self.frames)) if known.any() else float("nan")
         return float(np.mean(self._steady[fixed] >= self.frames)), strict
 
+    @property
+    def windows(self) -> list[float]:
+        """VC of each window; which they are, truth alone decides."""
+        return [share for share, _ in self._shares]
+
     def value(self) -> float | None:
         """VC in 0..1, or None where no window was complete."""
-        return float(np.mean([share for share, _ in self._shares])) if self._shares else None
+        return float(np.mean(self.windows)) if self._shares else None
 
     def strict(self) -> float | None:
         """The same of right labels only."""
@@ -92,13 +98,16 @@ class TemporalConsistency:
         self.flow_name = "DIS medium" if flow is None else getattr(flow, "name", "custom")
         self._flow = dis_flow() if flow is None else flow
         self._agreement = ConfusionMatrix(classes)
+        self.pairs: list[Pairs] = []  # of each two frames, for the bootstrap
         self._before: tuple[UInt8Array, UInt8Array] | None = None
 
     def add(self, image: UInt8Array, labels: UInt8Array) -> None:
         """The next frame's `(H, W, 3)` RGB picture and `(H, W)` labels of the same size."""
         if self._before is not None and self._before[1].shape == labels.shape:
             warped, inside = warp_labels(labels, self._flow(self._before[0], image))
+            so_far = self._agreement.counts.copy()
             self._agreement.add(np.where(inside, self._before[1], np.uint8(UNLABELLED)), warped)
+            self.pairs.append(pairs_of(self._agreement.counts - so_far))
         self._before = image, labels
 
     def end(self) -> None:

@@ -75,8 +75,8 @@ def comparison_rows(reports: Sequence[Mapping[str, Any]]) -> list[Row]:
         of_models = [None if report["model"] == FLOOR else quantity.of(report) for report in reports]
         cells = tuple(map(quantity.show, values))
         rows.append(Row(quantity.key, quantity.name, cells, _best(of_models, quantity.better)))
-        if quantity.key == "miou_over_first":
-            intervals = (report.get("miou_over_first_95") for report in reports)
+        if quantity.key.endswith("_over_first"):
+            intervals = (report.get(f"{quantity.key}_95") for report in reports)
             cells = tuple(f"{i[0]:+.3f} to {i[1]:+.3f}" if i else "-" for i in intervals)
             rows.append(Row(quantity.key, "  95 % interval", cells))
     return [row for row in rows if any(cell != "-" for cell in row.cells)]

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from vss_ros.core.errors import TrainError
 
 
 def save_whole(state: Mapping[str, Any], path: Path) -> None:
@@ -22,10 +25,17 @@ def save_whole(state: Mapping[str, Any], path: Path) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """What `save_whole` wrote, on the CPU; None where nothing is."""
+    """What `save_whole` wrote, on the CPU; None where nothing is.
+
+    Raises:
+        TrainError: the file is damaged.
+    """
     if not path.is_file():
         return None
-    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise TrainError(f"{path} was wanted as a checkpoint and is damaged; remove it to begin anew") from error
     return state
 
 

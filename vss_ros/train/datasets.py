@@ -41,11 +41,13 @@ class DataSet:
         videos: whether training clips are real ones.
         labels: reads the classes from the folder, where the package does not ship them.
         about_val: what the validation stream is, for cards.
+        label_set: name of its classes, as recipes say it.
     """
 
     pictures: Callable[[Path, str], Any]
     video: Callable[[Path, str], Source]
     about_val: str
+    label_set: str
     in_memory: bool = False
     videos: bool = False
     labels: Callable[[Path], LabelSet] | None = None
@@ -57,6 +59,7 @@ DATA_SETS = {
         CamVidVideo,
         "CamVid val, 101 frames at 15 Hz of drive 0016E5, 480x360, 11 classes, void ignored; "
         "it starts 1.3 s after and ends 1.0 s before training frames of the same drive",
+        "camvid11",
         in_memory=True,
     ),
     "cityscapes": DataSet(
@@ -64,16 +67,20 @@ DATA_SETS = {
         CityscapesVideo,
         "Cityscapes val, 500 labelled frames of 2048x1024, each the 20th of a snippet at 17 Hz where the sequences are "
         "there; 19 classes, what is not evaluated ignored",
+        "cityscapes19",
         videos=True,
     ),
     "vspw": DataSet(
         VSPW,
         VSPWVideo,
         "VSPW val at 480p, every frame at 15 Hz, 124 classes, others and void ignored",
+        "vspw124",
         videos=True,
         labels=vspw_labels,
     ),
 }
+
+_SYNTHETIC_LABELS = "camvid11"
 
 
 def data_set_of(recipe: Recipe) -> DataSet:
@@ -82,15 +89,26 @@ def data_set_of(recipe: Recipe) -> DataSet:
     Raises:
         TrainError: the recipe names several, but there is one folder.
     """
-    named = sorted({data.source for phase in recipe.phases for data in phase.data} & set(DATA_SETS))
+    sources = {data.source for phase in recipe.phases for data in (*phase.data, *phase.unlabelled)}
+    named = sorted(sources & set(DATA_SETS))
     if len(named) > 1:
         raise TrainError(f"a recipe wants one data set with a folder, got {', '.join(named)}; train one after another")
     return DATA_SETS[named[0] if named else "camvid"]
 
 
 def labels_of(recipe: Recipe, root: Path | None) -> LabelSet:
-    """The recipe's label set, shipped with the package or read from the data set's folder."""
+    """The recipe's label set, shipped with the package or read from the data set's folder.
+
+    Raises:
+        TrainError: one of its sources has other classes, whose numbers would be taken for those of the label set.
+    """
     data_set = data_set_of(recipe)
+    for source in sorted({data.source for phase in recipe.phases for data in (*phase.data, *phase.unlabelled)}):
+        has = DATA_SETS[source].label_set if source in DATA_SETS else _SYNTHETIC_LABELS
+        if has != recipe.labels:
+            raise TrainError(
+                f"label set '{recipe.labels}' was wanted, but source '{source}' has the classes of '{has}'"
+            )
     if data_set.labels is None:
         return load_labels(recipe.labels)
     if root is None:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from vss_ros.assemble import (
 from vss_ros.core.card import ModelCard
 from vss_ros.core.errors import TrainError
 from vss_ros.core.frame import Frame, Segmentation
-from vss_ros.core.method import Host, TemporalMethod
+from vss_ros.core.method import Host, KeyframeMethod, TemporalMethod
 from vss_ros.core.prepare import Size
 from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
 from vss_ros.data.resize import resize
@@ -55,6 +57,9 @@ def prepare_training(recipe: Recipe, folder: Path, data: Path | None, *, observe
         folder: for checkpoints and the log.
         data: folder of the recipe's data set; its validation stream is measured while training. None measures nothing.
         observe: called after each step.
+
+    Raises:
+        TrainError: a phase does not fit the method or the host, or the labels are not those of the data.
     """
     torch.manual_seed(recipe.seed)
     plan = plan_for(recipe.method, recipe.options)
@@ -64,6 +69,7 @@ def prepare_training(recipe: Recipe, folder: Path, data: Path | None, *, observe
     for module in stages.modules():
         if isinstance(module, nn.Dropout2d):
             module.p *= recipe.dropout
+    check_phases(recipe, plan, host_named(recipe.net), [name for name, _ in stages.named_parameters()])
     if recipe.start_from:
         start = load_card(recipe.start_from)
         names = names_in_host_of(recipe.method) if start.method != recipe.method else str
@@ -79,6 +85,38 @@ def prepare_training(recipe: Recipe, folder: Path, data: Path | None, *, observe
     pixels = pixels_per_class(recipe, data, len(labels))
     extra = extra_losses_of(recipe.method)
     return Training(recipe, plan, host, stages, pixels, folder, measure, observe=observe, extra=extra, device=device)
+
+
+def check_phases(recipe: Recipe, plan: TemporalMethod, host: Host, parameters: Sequence[str]) -> None:
+    """Refuse before the first step what a later phase could not do, or would leave out without a word.
+
+    Raises:
+        TrainError: a phase trains what is not there, wants pairs of a method without keyframes, or crops what the host
+            does not divide, or more than its synthetic drives show.
+    """
+    for number, phase in enumerate(recipe.phases, 1):
+        unknown = [prefix for prefix in phase.trains if not any(name.startswith(prefix) for name in parameters)]
+        if unknown:
+            known = sorted({".".join(name.split(".")[:2]) for name in parameters})
+            near = difflib.get_close_matches(unknown[0], [*known, *(name.split(".")[0] for name in known)], 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
+            raise TrainError(f"phase {number} trains '{unknown[0]}', the model has no such part; {hint}")
+        if phase.distance and not isinstance(plan, KeyframeMethod):
+            raise TrainError(
+                f"phase {number} has distance {phase.distance}, which is of methods with keyframes, "
+                f"got '{recipe.method}'; leave it out"
+            )
+        crop = phase.crop or recipe.crop
+        if any(side < 1 or side % host.stride for side in crop):
+            raise TrainError(
+                f"phase {number}: crop wants multiples of {host.stride} px on {host.name}, got {list(crop)}"
+            )
+        drives = phase.remembered and any(data.source == "synthetic" for data in (*phase.data, *phase.unlabelled))
+        if drives and any(side > most for side, most in zip(crop, recipe.input_size, strict=True)):
+            raise TrainError(
+                f"phase {number}: crop wants at most input_size {list(recipe.input_size)}, at which synthetic drives "
+                f"are rendered, got {list(crop)}"
+            )
 
 
 def _wants_heads(recipe: Recipe) -> bool:

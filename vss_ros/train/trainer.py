@@ -177,7 +177,7 @@ class Training:
             self.observe(Progress(*place, totals.total() / count, rate, under_way.pace.step()))
         loss = totals.total() / steps
         if not loss < float("inf"):
-            raise TrainError(f"the loss became {loss}; lower the rate of phase {phase}")
+            raise TrainError(f"the loss of phase {under_way.number + 1} became {loss}; lower its rate of {phase.rate}")
         figures: dict[str, Any] = {"phase": under_way.number, "epoch": epoch, "loss": loss, "lr": rate}
         if len(totals) > 1:
             figures |= {f"loss_{name}": total / steps for name, total in totals.items()}
