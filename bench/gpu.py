@@ -31,6 +31,7 @@ from rich.table import Table
 
 from vss_ros.cli.options import write_json
 from vss_ros.core.config import parse_size
+from vss_ros.core.errors import ConfigError
 
 SMOKE = Problem(size=(32, 48), turns=2, smoke=True)
 MOST_SECONDS = 600  # of a part; TensorRT builds engines in one
@@ -105,6 +106,10 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="on the CPU, to see that it runs")
     parser.add_argument("--only", choices=list(PARTS), help=argparse.SUPPRESS)  # how a part's process is told its part
     chosen = parser.parse_args(arguments)
+    try:
+        parse_size(chosen.size, "--size", ())
+    except ConfigError as error:
+        parser.error(str(error))
     unknown = set(chosen.parts.split(",")) - set(PARTS)
     if unknown:
         parser.error(f"--parts wants some of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")

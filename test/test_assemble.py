@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
 
-from vss_ros.assemble import load_card, load_model, load_settings, methods, plan_for
+from vss_ros.assemble import load_card, load_model, load_settings, methods, plan_for, with_memory
 from vss_ros.core.config import Settings
 from vss_ros.core.errors import BackendError, CardError, ConfigError
 
@@ -62,6 +64,18 @@ def test_a_models_memory_can_be_run_with_other_numbers(lmanet_folder: Path) -> N
     assert (plan.slots, plan.window) == (7, 3)  # type: ignore[attr-defined]
     plan = load_model(load_settings(values={"model.name": str(lmanet_folder)})).plan
     assert (plan.slots, plan.window) == (3, 5)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", sorted(methods()))
+def test_a_users_numbers_go_to_the_methods_that_have_them_alone(method: str, logged: list[logging.LogRecord]) -> None:
+    plan = plan_for(method, {})
+    asked = {"memory.slots": 2, "memory.window": 5, "motion.keyframe_every": 7}
+    wanted = {"slots": 2, "window": 5, "period": 7}
+    taken = {name: wanted[name] for name in wanted if name in {option.name for option in fields(plan)}}  # type: ignore[arg-type]
+    found = with_memory(plan, load_settings(values=asked))
+    assert asdict(found) == asdict(replace(plan, **taken))  # type: ignore[type-var,call-overload]
+    assert len(logged) == 3 - len(taken) and all("changes nothing" in record.getMessage() for record in logged)
+    assert with_memory(plan, Settings()) is plan and len(logged) == 3 - len(taken)
 
 
 def test_streams_of_a_model_share_its_runtime(lmanet_folder: Path) -> None:

@@ -96,11 +96,15 @@ def test_engines_are_timed_with_and_without_graphs(monkeypatch: pytest.MonkeyPat
 
 def test_targets_are_met_or_not() -> None:
     ms = {"infer": 0.9, "host": 0.2}
-    rows = {OURS: {"ms": ms}, "twin: half, graphs": {"ms": {"infer": 0.5}}, "eager torch, half": {"error": "no"}}
+    rows = {
+        OURS: {"ms": ms, "labels_differ": 0.006},
+        "twin: half, graphs": {"ms": {"infer": 0.5}},
+        "eager torch, half": {"error": "no"},
+    }
     rates = {"in turns": {1: 900.0, 8: 1000.0}, "at once": {1: 1000.0, 8: 5000.0}}
     parts = {"steps": {"result": rows}, "cameras": {"result": rates}, "memory": {"error": "no"}}
     met = {row["target"]: row["met"] for row in gpu_parts.targets(parts)}
-    assert list(met.values()) == [True, None, False, None, True, True]
+    assert list(met.values()) == [False, True, None, False, None, True, True]
 
 
 def test_a_part_without_a_gpu_is_recorded_with_its_error(tmp_path: Path) -> None:
@@ -123,6 +127,9 @@ def test_unknown_parts_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         gpu.main(["--parts", "kernel,speed"])
     assert "--parts wants some of about, kernel" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        gpu.main(["--size", "big"])
+    assert "--size wants WIDTHxHEIGHT such as 640x480, got 'big'" in capsys.readouterr().err
 
 
 def test_a_part_comes_back_from_its_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import logging
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from vss_ros.runtimes.quantized import QuantizedStages
     from vss_ros.runtimes.tensorrt.runtime import TensorRTRuntime
 
+log = logging.getLogger(__name__)
+
+# settings that are options of plans; negative ones leave the card's
+_OF_PLANS = {"memory.slots": "slots", "memory.window": "window", "motion.keyframe_every": "period"}
 PRECISIONS = ("int8", "fp16", "fp32")  # the coarsest first
 MOST_PICTURES = 32  # that int8 is calibrated on
 _OF_ROS = ("use_sim_time", "qos_overrides", "start_type_description_service")  # rclpy's own, in a parameters file
@@ -79,7 +84,7 @@ class Model:
             ConfigError: a value that can be set only when the model is loaded.
             CardError: a value that the method does not take.
         """
-        plan = _with_memory(plan_for(self.card.method, self.card.options), settings)
+        plan = with_memory(plan_for(self.card.method, self.card.options), settings)
         if plan.stages(self.card.host) != self.plan.stages(self.card.host):
             raise ConfigError(f"a memory for the loaded stages was wanted, got {plan}; start anew with it")
         return replace(self, plan=plan, options=stream_options(self.card, settings))
@@ -165,14 +170,18 @@ def plan_for(method: str, options: Mapping[str, Any]) -> TemporalMethod:
     return plan
 
 
-def _with_memory(plan: TemporalMethod, settings: Settings) -> TemporalMethod:
+def with_memory(plan: TemporalMethod, settings: Settings) -> TemporalMethod:
     """The plan with the user's slots, window and period where it has them; they may differ from training's."""
-    wanted = {
-        "slots": settings.memory.slots,
-        "window": settings.memory.window,
-        "period": settings.motion.keyframe_every,
-    }
-    changes: dict[str, Any] = {name: value for name, value in wanted.items() if value >= 0 and hasattr(plan, name)}
+    values: dict[str, Any] = settings.flat()
+    options = {option.name for option in fields(plan)}  # type: ignore[arg-type]
+    changes = {}
+    for key, name in _OF_PLANS.items():
+        if values[key] < 0:
+            continue
+        if name in options:
+            changes[name] = values[key]
+        else:
+            log.warning("%s of %d changes nothing: method '%s' has no %s", key, values[key], plan.name, name)
     return replace(plan, **changes) if changes else plan  # type: ignore[type-var]
 
 
@@ -189,7 +198,7 @@ def load_model(settings: Settings, *, alive: bool = False) -> Model:
         BackendError: the backend cannot.
     """
     card = load_card(settings.model.name)
-    plan = _with_memory(plan_for(card.method, card.options), settings)
+    plan = with_memory(plan_for(card.method, card.options), settings)
     if settings.runtime.backend == "tensorrt":
         return _tensorrt_model(card, plan, settings, alive)
     runtime = _runtime(card, plan, settings)

@@ -44,6 +44,7 @@ class Builder:
     def __call__(self, card: Any, plan: Any, settings: Any) -> Any:
         def prepare(size: Any, observe: Any) -> Prepared:
             self.asked.append((card.name, plan.name, settings.runtime.precision, size))
+            self.plan = plan
             observe(Step("fp16 engine of encode", 1, 2))
             if self.fails:
                 raise BackendError(self.fails)
@@ -68,6 +69,15 @@ def test_builds_for_the_configured_size(
     assert said[0] == "fp16 engine of encode (1 of 2)"
     assert said[1].startswith(f"engines of {MODEL} for {size[1]}x{size[0]} px are ready after")
     assert said[1].endswith("s: fp16, 0.02% of the labels differ")
+
+
+def test_the_nodes_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Int8 is calibrated with it: with another one the node would build its engines again."""
+    builder = Builder()
+    monkeypatch.setattr(module, "engine_preparation", builder)
+    more = {"model.name": "lmanet_erfnet_camvid", "model.input_size": "model", "memory.slots": 2}
+    assert build_only(settings_of(**more)) == 0
+    assert builder.plan.slots == 2
 
 
 def test_the_exit_code_says_that_it_failed(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

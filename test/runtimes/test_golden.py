@@ -119,7 +119,7 @@ def test_the_memory_takes_part(tmp_path: Path) -> None:
             return super().attend(*arguments, **options) + 1
 
     found = GoldenCheck(golden_card(tmp_path), Summing(2), FakeRuntime, resize)(Forgetful(), SIZE)
-    assert found.labels_differ == pytest.approx(2 / 3)
+    assert found.labels_differ == pytest.approx(4 / 5) and found.labels_differ_again == 0
 
 
 def test_the_pictures_fit_whatever_size_the_engines_have(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_the_pictures_fit_whatever_size_the_engines_have(tmp_path: Path) -> None
             return array
 
     GoldenCheck(golden_card(tmp_path), Summing(2), FakeRuntime, resize)(Sized(), (32, 80))
-    assert sizes == [(32, 80, 3)] * 3
+    assert sizes == [(32, 80, 3)] * 10, "five of a ring of two, twice"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +141,24 @@ def test_the_pictures_fit_whatever_size_the_engines_have(tmp_path: Path) -> None
 def test_limits_are_the_cards(labels: float, confidence: float, good: bool) -> None:
     limits = GoldenFile("golden.jpg", "", 3, 0.005, 0.01)
     assert Agreement(labels, confidence).is_within(limits) is good
+    assert Agreement(0.0, 0.0, labels, confidence).is_within(limits) is good, "the second time too"
+
+
+def test_the_worst_frame_of_the_second_time_counts(tmp_path: Path) -> None:
+    class Forgets(FakeRuntime):
+        """One frame of the second time, which is all black then."""
+
+        frames = 0
+
+        def upload(self, array: np.ndarray) -> np.ndarray:
+            self.frames += 1
+            return np.zeros_like(array) if self.frames == 5 else array
+
+    found = GoldenCheck(golden_card(tmp_path), Summing(0), FakeRuntime, resize)(Forgets(), SIZE)
+    assert (found.labels_differ, found.confidence_differs) == (0.0, 0.0)
+    assert found.labels_differ_again > 0.9 and found.confidence_differs_again > 0.1
+    assert not found.is_within(GoldenFile("golden.jpg", "", 3, 0.005, 0.01))
+    assert f"by 0.0000, and of a frame that comes again up to {found.labels_differ_again:.2%}, by 0." in str(found)
 
 
 def test_a_person_can_look_at_the_file(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ import typer
 
 from vss_ros.cli.options import DEFAULT_MODEL, JsonFile, SettingsFile, app, out, write_json
 from vss_ros.core.config import parse_size
+from vss_ros.core.errors import ConfigError
 from vss_ros.core.prepare import like
 
 engines = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="TensorRT engines kept on this machine.")
 app.add_typer(engines, name="engines")
 
 _MEGABYTE = 1_000_000
+_OF_FILE = "that of --settings"
 
 
 @engines.command("list")
@@ -51,31 +53,44 @@ def list_engines(json_file: JsonFile = None) -> None:
 
 @engines.command("build")
 def build_engines(
-    model: Annotated[str, typer.Argument(help="Name under models/, or path of a model folder.")] = DEFAULT_MODEL,
-    size: Annotated[str, typer.Option("--size", help="Picture of the network, WIDTHxHEIGHT px, or model.")] = "model",
+    model: Annotated[
+        str | None,
+        typer.Argument(help=f"Name under models/, or path of a model folder; else {_OF_FILE}, {DEFAULT_MODEL}."),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help=f"Picture of the network, WIDTHxHEIGHT px, or model; else {_OF_FILE}.")
+    ] = None,
     camera: Annotated[
-        str, typer.Option("--camera", help="Picture of the camera, WIDTHxHEIGHT px; the network's is then the node's.")
-    ] = "",
-    precision: Annotated[str, typer.Option("--precision", help="fp16, fp32 or int8.")] = "fp16",
+        str | None,
+        typer.Option("--camera", help="Picture of the camera, WIDTHxHEIGHT px; the network's is then the node's."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help=f"fp16, fp32 or int8; else {_OF_FILE}, fp16.")
+    ] = None,
     settings: SettingsFile = None,
 ) -> None:
     """Build a model's engines for this machine's GPU before the node needs them; may take minutes.
 
     They are checked on the model's golden frames, as in the node, which builds what it does not find. Give the settings
-    file that the node gets: its build options count.
+    file that the node gets: its model, picture, memory and build options count.
 
     Example: `vss engines build lmanet_erfnet_camvid --camera 1280x720`
     """
-    from vss_ros.assemble import engine_preparation, load_card, load_settings, plan_for, stream_options
+    from vss_ros.assemble import engine_preparation, load_card, load_settings, plan_for, stream_options, with_memory
 
-    card = load_card(model)
-    chosen = load_settings(settings, {"model.name": model, "runtime.precision": precision})
-    wanted = parse_size(camera or size, "--camera" if camera else "--size", ("model",))
-    picture = card.input_size if isinstance(wanted, str) else wanted
-    if camera:
-        picture = stream_options(card, chosen).input_size or like(picture, card.input_size, card.host.stride)
+    if size and camera:
+        raise ConfigError(f"one of --size and --camera was wanted, got {size} and {camera}; leave one out")
+    if size:
+        parse_size(size, "--size", ("model",))
+    said = {"model.name": model, "model.input_size": size, "runtime.precision": precision}
+    chosen = load_settings(settings, {key: value for key, value in said.items() if value is not None})
+    card = load_card(chosen.model.name)
+    seen = parse_size(camera, "--camera", ()) if camera else card.input_size
+    assert not isinstance(seen, str), "no words are taken"
+    picture = stream_options(card, chosen).input_size or like(seen, card.input_size, card.host.stride)
     logging.getLogger("vss_ros.runtimes.tensorrt").setLevel(logging.INFO)
-    prepare = engine_preparation(card, plan_for(card.method, card.options), chosen)
+    plan = with_memory(plan_for(card.method, card.options), chosen)
+    prepare = engine_preparation(card, plan, chosen)
     started = perf_counter()
     prepared = prepare(picture, lambda step: out.print(f"{step.what} ({step.number} of {step.of})"))
     seconds = perf_counter() - started
@@ -85,9 +100,11 @@ def build_engines(
 
 @engines.command("clear")
 def clear_engines(
-    days: Annotated[float | None, typer.Option("--unused-for", help="Only those not used for so many days.")] = None,
+    days: Annotated[
+        float | None, typer.Option("--unused-for", min=0, help="Only those not used for so many days.")
+    ] = None,
     megabytes: Annotated[
-        float | None, typer.Option("--keep", help="Only the least lately used, until this many MB are left.")
+        float | None, typer.Option("--keep", min=0, help="Only the least lately used, until this many MB are left.")
     ] = None,
 ) -> None:
     """Remove engines from the cache, all or those that the options say; engines in use by a build stay.

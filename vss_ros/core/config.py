@@ -319,5 +319,6 @@ def parse_size(text: str, key: str, words: tuple[str, ...]) -> Size | str:
         return text
     match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", text)
     if match is None:
-        raise ConfigError(f"{key} wants {', '.join(words)} or WIDTHxHEIGHT such as 640x480, got '{text}'")
+        also = f"{', '.join(words)} or " if words else ""
+        raise ConfigError(f"{key} wants {also}WIDTHxHEIGHT such as 640x480, got '{text}'")
     return int(match[2]), int(match[1])

@@ -170,6 +170,7 @@ def host_cudart(**fails: int) -> SimpleNamespace:
     rooms: dict[int, Any] = {}
     graphs = Graphs()
     copies: list[tuple[str, int]] = []
+    streams: list[int] = []
 
     def malloc(size: int) -> int:
         room = ctypes.create_string_buffer(size + 256)
@@ -194,7 +195,8 @@ def host_cudart(**fails: int) -> SimpleNamespace:
     about = SimpleNamespace(name=b"Orin\0\0", major=8, minor=7, multiProcessorCount=16)
     functions = {
         "cudaGetDevice": lambda: 0,
-        "cudaStreamCreate": lambda: HostDevice.STREAM,
+        "cudaStreamCreate": lambda: streams.append(HostDevice.STREAM) or HostDevice.STREAM,
+        "cudaStreamDestroy": streams.remove,
         "cudaGetDeviceProperties": lambda number: about,
         "cudaMalloc": malloc,
         "cudaFree": lambda address: rooms.pop(address) and None,
@@ -213,5 +215,5 @@ def host_cudart(**fails: int) -> SimpleNamespace:
     kinds = SimpleNamespace(**{f"cudaMemcpy{way}": way for way in ("HostToDevice", "DeviceToHost", "DeviceToDevice")})
     made = {name: function(name, does) for name, does in functions.items()}
     modes = SimpleNamespace(cudaStreamCaptureModeThreadLocal="thread's")
-    seen = {"rooms": rooms, "graphs": graphs.held, "copies": copies}
+    seen = {"rooms": rooms, "graphs": graphs.held, "copies": copies, "streams": streams}
     return SimpleNamespace(**made, cudaMemcpyKind=kinds, cudaStreamCaptureMode=modes, **seen)

@@ -86,8 +86,14 @@ class Bindings:
         self.logger.log(self.ILogger.ERROR, f"because {call} was\n told to")
         return bad
 
+    def may_be_null(self, name: str) -> None:
+        """What pybind11 does where a class gives no object."""
+        if not self.answer(name, True, False):
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+
     def _Builder(self, logger: Any) -> Thing:  # noqa: N802  TensorRT's names
         self.logger, self.flags = logger, set()
+        self.may_be_null("Builder")
 
         def create_network(flags: int) -> Any:
             typed = getattr(self.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
@@ -147,6 +153,7 @@ class Bindings:
 
     def _OnnxParser(self, network: Thing, logger: Any) -> Thing:  # noqa: N802
         assert logger is self.logger, "TensorRT 8 takes one logger"
+        self.may_be_null("OnnxParser")
 
         def parse(content: bytes) -> bool:
             network._network.load(content)
@@ -157,6 +164,7 @@ class Bindings:
 
     def _Runtime(self, logger: Any) -> Thing:  # noqa: N802
         self.logger = logger
+        self.may_be_null("Runtime")
 
         def deserialize(plan: bytes) -> Any:
             good = plan.startswith(b"PLAN")

@@ -157,7 +157,7 @@ def test_a_node_killed_while_it_writes_leaves_no_engine(tmp_path: Path) -> None:
     assert fetch(cache) == (b"plan", 1) and files(cache, ".part") == []
 
 
-@pytest.mark.parametrize("damage", ["byte", "cut", "gone", "sidecar", "writer", "other key"])
+@pytest.mark.parametrize("damage", ["byte", "cut", "gone", "sidecar", "writer", "other key", "no time"])
 def test_what_is_damaged_is_built_anew_once(damage: str, cache: EngineCache) -> None:
     fetch(cache)
     plan, sidecar = only(cache, ".plan"), only(cache, ".json")
@@ -170,6 +170,9 @@ def test_what_is_damaged_is_built_anew_once(damage: str, cache: EngineCache) -> 
         plan.unlink()
     elif damage == "sidecar":
         sidecar.write_text("{")
+    elif damage == "no time":
+        sidecar.write_text(json.dumps({name: value for name, value in about.items() if name != "build_seconds"}))
+        assert cache.entries() == [] and cache.expected_seconds(KEY) is None, "and nobody stumbles over it"
     elif damage == "writer":
         sidecar.write_text(json.dumps({**about, "writer": "somebody"}))
     else:

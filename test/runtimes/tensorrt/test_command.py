@@ -50,6 +50,10 @@ def test_lists_and_clears(cache: EngineCache, tmp_path: Path) -> None:
     assert listed["folder"] == str(cache.folder)
     assert vss("clear", "--unused-for", 30).startswith("1 engines removed")
     assert vss("clear", "--keep", 1).startswith("0 engines removed")
+    for option in ("--unused-for", "--keep"):
+        with pytest.raises(SystemExit) as refused:
+            vss("clear", option, -1)
+        assert refused.value.code == 2 and len(cache.entries()) == 1, "nothing is removed by mistake"
     assert vss("clear").startswith("1 engines removed") and cache.entries() == []
 
 
@@ -60,7 +64,7 @@ def test_builds_with_the_settings_of_the_node(
 
     def preparation(card: Any, plan: Any, settings: Any) -> Any:
         def prepare(size: Any, observe: Any) -> Prepared:
-            asked.append((card.name, settings.runtime, size))
+            asked.append((card.name, settings.runtime, size, plan))
             observe(Step("fp32 engine of encode", 1, 2))
             return Prepared(None, "fp32, 0.02% of the labels differ")  # type: ignore[arg-type]
 
@@ -69,7 +73,7 @@ def test_builds_with_the_settings_of_the_node(
     monkeypatch.setattr(assemble, "engine_preparation", preparation)
     (tmp_path / "s.yaml").write_text("runtime: {optimization_level: 5}\n")
     said = vss("build", "single_erfnet_camvid", "--precision", "fp32", "--settings", tmp_path / "s.yaml")
-    ((name, chosen, size),) = asked
+    ((name, chosen, size, _),) = asked
     assert (name, chosen.precision, chosen.optimization_level, size) == ("single_erfnet_camvid", "fp32", 5, (360, 480))
     assert "fp32 engine of encode (1 of 2)" in said
     assert re.search(r"engines for 480x360 px are ready after \d+ s: fp32, 0.02% of the labels differ", said)
@@ -81,8 +85,31 @@ def test_builds_with_the_settings_of_the_node(
     (tmp_path / "s.yaml").write_text("model: {input_size: 320x240}\n")
     vss("build", "--camera", "1280x720", "--settings", tmp_path / "s.yaml")
     assert asked[3][2] == (240, 320), "as the node, which then runs at one size"
-    with pytest.raises(ConfigError, match="--size wants model or WIDTHxHEIGHT"):
-        vss("build", "--size", "big")
+    (tmp_path / "s.yaml").write_text(
+        "{model: {name: arseg_erfnet_camvid, input_size: 320x240}, runtime: {precision: int8}, "
+        "motion: {keyframe_every: 5}}"
+    )
+    vss("build", "--settings", tmp_path / "s.yaml")
+    name, chosen, size, plan = asked[4]
+    assert (name, chosen.precision, size, plan.period) == ("arseg_erfnet_camvid", "int8", (240, 320), 5), "its own keys"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--size", "big"], "--size wants model or WIDTHxHEIGHT such as 640x480, got 'big'"),
+        (["--size", "100x50"], "model.input_size wants multiples of 8, got 100x50"),
+        (["--camera", "model"], "--camera wants WIDTHxHEIGHT such as 640x480, got 'model'"),
+        (
+            ["--camera", "640x480", "--size", "320x240"],
+            "one of --size and --camera was wanted, got 320x240 and 640x480",
+        ),
+    ],
+)
+def test_pictures_that_cannot_be_are_refused_before_anything_is_built(options: list[str], said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        vss("build", *options)
+    assert said in str(refused.value)
 
 
 def test_build_without_tensorrt_is_one_sentence(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:

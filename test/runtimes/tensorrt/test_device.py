@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,13 +20,6 @@ from vss_ros.runtimes.tensorrt import device as device_module
 from vss_ros.runtimes.tensorrt import device_cuda
 from vss_ros.runtimes.tensorrt.device import Gpu, open_device
 from vss_ros.runtimes.tensorrt.device_cuda import CudaDevice
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_open() -> Any:
-    open_device.cache_clear()
-    yield
-    open_device.cache_clear()
 
 
 def test_copies_there_and_back_and_into_slots() -> None:
@@ -106,8 +100,30 @@ def test_without_torch_cuda_python_is_taken_under_both_names(monkeypatch: pytest
             monkeypatch.setitem(sys.modules, name, SimpleNamespace() if name in names else None)  # type: ignore[arg-type]
         attribute = "runtime" if "cuda.bindings" in names else "cudart"
         monkeypatch.setattr(sys.modules[names[-1]], attribute, host_cudart(), raising=False)
-        open_device.cache_clear()
         assert isinstance(open_device(), CudaDevice)
+
+
+def test_a_torch_that_does_not_load_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise OSError('libcudnn.so.8: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(device_cuda, "cuda_runtime", host_cudart)
+    assert isinstance(open_device(), CudaDevice)
+
+
+def test_each_runtime_has_a_stream_of_its_own_which_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cudart = host_cudart()
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(device_cuda, "cuda_runtime", lambda: cudart)
+    one, other = open_device(), open_device()
+    assert len(cudart.streams) == 2
+    array = one.empty((4,), "uint8")
+    del one, other
+    gc.collect()
+    assert len(cudart.streams) == 1, "an array keeps its stream"
+    del array
+    gc.collect()
+    assert not cudart.streams and not cudart.rooms
 
 
 def test_torchs_work_goes_to_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,18 @@ def logger(trt: Any) -> Any:
     return ErrorLog()
 
 
+def made(trt: Any, name: str, *arguments: Any) -> Any:
+    """An object of one of TensorRT's classes.
+
+    Raises:
+        BackendError: TensorRT makes none, as where the driver is older than its CUDA.
+    """
+    try:
+        return getattr(trt, name)(*arguments)
+    except TypeError as error:  # what the bindings make of a null pointer
+        raise refusal(trt, f"made no {name}", "see whether the GPU and its driver work", [str(error)]) from error
+
+
 def refusal(trt: Any, what: str, remedy: str, more: Iterable[str] = ()) -> BackendError:
     """An error with all that TensorRT said of it.
 

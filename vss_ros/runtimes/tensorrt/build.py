@@ -76,7 +76,7 @@ def build_plan(
         BackendError: TensorRT refuses the file or an option; the message has its own lines.
     """
     api.logger(trt).drain()
-    builder = trt.Builder(api.logger(trt))
+    builder = api.made(trt, "Builder", api.logger(trt))
     network = builder.create_network(api.network_flags(trt))
     if network is None:
         raise api.refusal(trt, "made no network", "see whether the GPU and its driver work")
@@ -99,7 +99,7 @@ def build_plan(
 
 
 def _parse(trt: Any, network: Any, path: Path, content: bytes, precision: str) -> None:
-    parser = trt.OnnxParser(network, api.logger(trt))
+    parser = api.made(trt, "OnnxParser", network, api.logger(trt))
     typed = api.is_strongly_typed(trt)
     fitted = fit_for_tensorrt(content, half=typed and precision == "fp16", half_ends=typed and precision == "int8")
     if not parser.parse(fitted):

@@ -241,7 +241,10 @@ class EngineCache:
             about = json.loads(content) if content is not None else None
         except ValueError:
             return None
-        wanted = {"writer": str, "key": dict, "label": str, "plan_sha256": str}
+        wanted = {
+            **{"writer": str, "key": dict, "label": str, "plan_sha256": str},
+            **{"built": str, "build_seconds": int | float},
+        }
         if not isinstance(about, dict) or any(not isinstance(about.get(name), kind) for name, kind in wanted.items()):
             return None
         return about if about["writer"] == _WRITER else None

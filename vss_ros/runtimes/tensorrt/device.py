@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -81,16 +80,18 @@ class Device(Protocol):
         ...
 
 
-@functools.cache
 def open_device() -> Device:
-    """The first GPU, through torch if it sees one, else through cuda-python.
+    """The first GPU with a new stream, through torch if it sees one, else through cuda-python.
+
+    Each runtime wants a stream of its own: what one thread queues while another one records the same stream would
+    become part of that graph.
 
     Raises:
         BackendError: neither is installed, or there is no GPU.
     """
     try:
         import torch
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a library that torch loads is missing
         without_torch = str(error)
     else:
         if torch.cuda.is_available():

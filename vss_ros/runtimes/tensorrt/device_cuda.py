@@ -93,6 +93,7 @@ class CudaDevice:
         self._cudart = cudart
         self._number = self._call("cudaGetDevice")
         self._stream = self._call("cudaStreamCreate")  # TensorRT synchronises more on the default stream
+        weakref.finalize(self, cudart.cudaStreamDestroy, self._stream)  # arrays and graphs keep this object
 
     def _call(self, name: str, *arguments: Any) -> Any:
         """One function's result.

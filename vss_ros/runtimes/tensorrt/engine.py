@@ -40,7 +40,7 @@ class StageEngine:
     def __init__(self, trt: Any, plan: bytes, label: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self._trt, self._label = trt, label
         api.logger(trt).drain()
-        self._runtime = trt.Runtime(api.logger(trt))  # kept: the engine must not outlive it
+        self._runtime = api.made(trt, "Runtime", api.logger(trt))  # kept: the engine must not outlive it
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise api.refusal(trt, f"does not load the engine of {label}", _REMEDY)
