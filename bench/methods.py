@@ -5,12 +5,13 @@
 
     python bench/methods.py [--json FILE] [--hosts erfnet,bisenet18,pspnet18] [--size 480x360]
                             [--data ../shared/data/camvid] [--models NAME ...] [--seconds 30]
+                            [--options "stt: {width: 128, heads: 4, hidden: 512}"]
 
 A pair for which a trained model is installed runs with that, others with random weights and the options of their
-recipe, or of the method's README; accuracy is that of trained models on `--data`, beside the single frame's. All models
-of a host take turns frame by frame, as in `vss evaluate`, which measures them. The first round, of a period of the
-methods with keyframes, fills memories and is not timed; then come whole rounds, at least one, until the host's seconds
-are over. A slow host gets few frames; the table says how many.
+recipe, or of the method's README; methods in `--options` run with random weights and those. Accuracy is that of trained
+models on `--data`, beside the single frame's. All models of a host take turns frame by frame, as in `vss evaluate`,
+which measures them. The first round, of a period of the methods with keyframes, fills memories and is not timed; then
+come whole rounds, one at least, until the seconds are over: a slow host gets few frames, and the table says how many.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -57,6 +59,8 @@ from vss_ros.evaluate.side_by_side import Contender, check_classes, evaluate
 from vss_ros.nets import NETS
 from vss_ros.runtimes.export import export_model
 from vss_ros.train.recipe import load_recipe
+
+Options = Mapping[str, Mapping[str, Any]]  # by method
 
 TWIN = "single"
 HOSTS = ("erfnet", "bisenet18", "pspnet18")
@@ -105,14 +109,14 @@ def options_of(method: str, host: str) -> dict[str, Any]:
     return load_recipe(recipe).options if recipe.is_file() else OPTIONS.get((method, host), {})
 
 
-def untrained(method: str, host: str, folder: Path) -> Path:
-    """A model folder with random weights and CamVid's classes.
+def untrained(method: str, host: str, folder: Path, options: Mapping[str, Any] | None = None) -> Path:
+    """A model folder with random weights, these options or the pair's own, and CamVid's classes.
 
     Raises:
         CardError: the method cannot stand on this host.
     """
     torch.manual_seed(0)
-    labels, options = camvid_labels(), options_of(method, host)
+    labels, options = camvid_labels(), options_of(method, host) if options is None else options
     statistics: dict[str, Any] = {"mean": (0.4, 0.4, 0.4), "std": (0.3, 0.3, 0.3)}
     plan, about = plan_for(method, options), host_named(host)
     stages = build_stages(method, plan, host, len(labels), **statistics)
@@ -120,7 +124,7 @@ def untrained(method: str, host: str, folder: Path) -> Path:
         "name": folder.name,
         "summary": "Random weights, to be timed.",
         "method": method,
-        "options": options,
+        "options": dict(options),
         "host": asdict(about),
         "labels": list(labels.names),
         "palette": labels.palette.tolist(),
@@ -132,7 +136,9 @@ def untrained(method: str, host: str, folder: Path) -> Path:
     return folder
 
 
-def entries_of(host: str, trained: Sequence[Path], size: Size, scratch: Path) -> tuple[list[Entry], dict[str, str]]:
+def entries_of(
+    host: str, trained: Sequence[Path], size: Size, scratch: Path, options: Options
+) -> tuple[list[Entry], dict[str, str]]:
     """Every method on a host, the host alone first, and what was refused for which reason.
 
     Args:
@@ -140,13 +146,15 @@ def entries_of(host: str, trained: Sequence[Path], size: Size, scratch: Path) ->
         trained: model folders of any method and host.
         size: `(height, width)` px of the network's input.
         scratch: folder for models with random weights; it must last as long as the entries.
+        options: of methods that run with random weights and these instead.
     """
     entries, refused = [], {}
     fitting = {folder: card.method for folder in trained if (card := load_card(folder)).host.name == host}
     for method in sorted(methods(), key=lambda name: (name != TWIN, name)):
-        folders = [folder for folder, of in fitting.items() if of == method]
+        given = options.get(method)
+        folders = [folder for folder, of in fitting.items() if of == method and given is None]
         try:
-            for folder in folders or [untrained(method, host, scratch / f"{method}_{host}")]:
+            for folder in folders or [untrained(method, host, scratch / f"{method}_{host}", given)]:
                 values = {"model.name": str(folder), "model.input_size": f"{size[1]}x{size[0]}"}
                 model = load_model(load_settings(values=values | {"runtime.backend": "onnx"}))
                 entries.append(Entry(method, model, bool(folders)))
@@ -184,6 +192,12 @@ def per_frame(spent: Sequence[Mapping[str, float]], host: Sequence[Mapping[str, 
     return float(ms), float(ratio)
 
 
+def medians(spent: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Milliseconds of each part, over the frames that ran it."""
+    parts = {part for frame in spent for part in frame}
+    return {part: float(np.median([frame[part] for frame in spent if part in frame])) for part in sorted(parts)}
+
+
 def cost_rows(entries: Sequence[Entry], size: Size, seconds: float) -> list[dict[str, Any]]:
     """What each entry costs for one frame of a stream; the first one is the host alone."""
     length, times = round_length([entry.model for entry in entries]), Times()
@@ -205,6 +219,7 @@ def cost_rows(entries: Sequence[Entry], size: Size, seconds: float) -> list[dict
                 "frames": len(timed[entry.name]),
                 "time_per_frame_ms": ms,
                 "time_over_host": ratio,
+                "parts_ms": medians(timed[entry.name]),
             }
         )
     return rows
@@ -236,7 +251,7 @@ def judged(entries: Sequence[Entry], data: str | None) -> dict[str, dict[str, fl
 
 
 def measure(
-    hosts: Sequence[str], size: Size, seconds: float, trained: Sequence[Path], data: str | None
+    hosts: Sequence[str], size: Size, seconds: float, trained: Sequence[Path], data: str | None, options: Options
 ) -> dict[str, Any]:
     """Rows of all hosts, and who did not run for which reason."""
     rows: list[dict[str, Any]] = []
@@ -244,7 +259,7 @@ def measure(
     for host in hosts:
         Console(stderr=True).print(f"{host} ...")
         with tempfile.TemporaryDirectory() as scratch:
-            entries, refused = entries_of(host, trained, size, Path(scratch))
+            entries, refused = entries_of(host, trained, size, Path(scratch), options)
             not_run |= refused
             accuracy = judged(entries, data)
             rows += [row | accuracy.get(str(row["model"]), {}) for row in cost_rows(entries, size, seconds)]
@@ -285,11 +300,14 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", help="what trained models are judged on: a source of `vss evaluate`")
     parser.add_argument("--models", nargs="*", help="trained ones by name or path; else all that are installed")
     parser.add_argument("--seconds", type=float, default=30, help="for each host; two rounds are run in any case")
+    parser.add_argument("--options", default="{}", type=yaml.safe_load, help="of methods, as YAML: random weights then")
     chosen = parser.parse_args(arguments)
     chosen.hosts = list(NETS) if chosen.hosts == "all" else chosen.hosts.split(",")
     unknown = set(chosen.hosts) - set(NETS)
     if unknown:
         parser.error(f"--hosts wants some of {', '.join(NETS)}, got {', '.join(sorted(unknown))}")
+    if not isinstance(chosen.options, dict) or set(chosen.options) - set(methods()):
+        parser.error(f"--options wants 'METHOD: {{option: value}}' of {', '.join(methods())}, got {chosen.options}")
     return chosen
 
 
@@ -298,8 +316,13 @@ def main(arguments: list[str] | None = None) -> None:
     size = parse_size(chosen.size, "--size", ())
     assert not isinstance(size, str), "no words are taken"
     trained = model_folders() if chosen.models is None else [load_card(name).folder for name in chosen.models]
-    result = measure(chosen.hosts, size, chosen.seconds, trained, chosen.data)
-    result |= {"size": list(size), "data": chosen.data and Path(chosen.data).name, "machine": machine()}
+    result = measure(chosen.hosts, size, chosen.seconds, trained, chosen.data, chosen.options)
+    result |= {
+        "size": list(size),
+        "data": chosen.data and Path(chosen.data).name,
+        "options": chosen.options,
+        "machine": machine(),
+    }
     show(result, chosen.size)
     if chosen.json:
         write_json(chosen.json, result)

@@ -3,10 +3,11 @@
 
 """How well each source of motion leads back to where things were, judged by a drive's own labels.
 
-    python bench/motion.py [DRIVE] [--frames N] [--json FILE]
+    python bench/motion.py [DRIVE] [--frames N] [--every N] [--json FILE]
 
 The labels of a frame are carried some frames on by the composed motion and compared with the labels there. The codec's
-motion is that of the drive encoded anew, once with one reference picture and once with several.
+motion is that of the drive encoded anew, with one reference picture and with several; and what becomes of it where
+blocks without a vector stand still, and where vectors to pictures further back are taken as they are.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from unittest.mock import patch
 
 import av
 import numpy as np
@@ -28,6 +31,7 @@ from vss_ros.cli.options import write_json
 from vss_ros.core.frame import UNLABELLED, FloatArray, Frame, UInt8Array
 from vss_ros.core.motion import CELL, MotionField, ZeroMotion, composed, in_cells
 from vss_ros.core.prepare import nearest
+from vss_ros.data import motion_codec
 from vss_ros.data.motion_codec import EXPORT, CodecMotion
 from vss_ros.data.motion_flow import FlowMotion
 from vss_ros.data.source import open_source
@@ -40,6 +44,7 @@ ENCODERS = {
     "codec, x264 medium, 3 references": {"preset": "medium", "tune": "zerolatency"},
     "codec, x264 slow, 5 references": {"preset": "slow", "tune": "zerolatency"},
 }
+ONE, *_, MOST = ENCODERS
 Timed = tuple[list[MotionField], float]  # of each frame but the first, and milliseconds for one
 
 
@@ -62,6 +67,12 @@ def of_codec(frames: Sequence[Frame], options: dict[str, str], bit_rate: int) ->
         assert field is not None, "these encoders use no B pictures"
         fields.append(field)
     return fields[1:], 1e3 * (perf_counter() - began) / len(fields)
+
+
+def standing(timed: Timed) -> Timed:
+    """The same with no motion where the codec has found none."""
+    fields, spent_ms = timed
+    return [replace(field, motion=np.nan_to_num(field.motion)) for field in fields], spent_ms
 
 
 def encoded(frames: Sequence[Frame], options: dict[str, str], bit_rate: int) -> list[Any]:
@@ -106,6 +117,9 @@ def judged(frames: Sequence[Frame], fields: Sequence[MotionField], steps: int) -
 def measure(frames: Sequence[Frame], bit_rate: int) -> list[dict[str, Any]]:
     found: dict[str, Timed] = {"zero": of_pairs(frames, ZeroMotion()), "flow": of_pairs(frames, FlowMotion())}
     found |= {name: of_codec(frames, options, bit_rate) for name, options in ENCODERS.items()}
+    found[f"{ONE}, unknown stands still"] = standing(found[ONE])
+    with patch.object(motion_codec, "_FURTHEST", 1):
+        found[f"{MOST}, vectors as they are"] = of_codec(frames, ENCODERS[MOST], bit_rate)
     rows = []
     for name, (fields, spent_ms) in found.items():
         unmatched = [field.unmatched for field in fields]
@@ -124,21 +138,31 @@ def show(rows: list[dict[str, Any]], title: str) -> None:
         cells = [f"{row['ms']:.1f}", f"{row['unmatched']:.1%}", f"{row['most']:.1%}"]
         cells += [f"{row[f'moved_px_p{p}']:.1f}" for p in MOVED]
         table.add_row(row["source"], *cells, *(f"{row[f'miou_after_{steps}']:.3f}" for steps in STEPS))
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, 150)  # narrower, the figures would be cut
+    console.print(table)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("drive", nargs="?", default="../shared/data/camvid", help="a drive with labels of every frame")
     parser.add_argument("--frames", type=int, default=101)
+    parser.add_argument("--every", type=int, default=1, help="take one frame of so many, as a slower camera does")
     parser.add_argument("--bit-rate", type=int, default=3_000_000, help="of the encoded drive, bit/s")
     parser.add_argument("--json", type=Path)
-    chosen = parser.parse_args()
-    frames = [frame for frame, _ in zip(open_source(chosen.drive), range(chosen.frames), strict=False)]
+    chosen = parser.parse_args(arguments)
+    frames = list(itertools.islice(open_source(chosen.drive), 0, chosen.frames, chosen.every))
+    if len(frames) <= max(STEPS):
+        parser.error(f"a drive of more than {max(STEPS)} frames is wanted, {chosen.drive} gives {len(frames)}")
+    if any(frame.truth is None for frame in frames):
+        parser.error(f"a drive with labels of every frame is wanted, {chosen.drive} has none of some")
     rows = measure(frames, chosen.bit_rate)
     show(rows, f"{len(frames)} frames of {frames[0].size[1]}x{frames[0].size[0]} px")
     if chosen.json:
-        write_json(chosen.json, {"drive": Path(chosen.drive).name, "frames": len(frames), "rows": rows})
+        write_json(
+            chosen.json,
+            {"drive": Path(chosen.drive).name, "frames": len(frames), "every": chosen.every, "rows": rows},
+        )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,11 +31,15 @@ from vss_ros.core.config import declarations
 from vss_ros.core.share import share_folder
 from vss_ros.ros.points import INPUTS
 
+_PACKED = re.compile("/(compressed|ffmpeg|foxglove)$")  # what image_transport puts behind the topic of the pictures
+
 # launch argument -> setting; an argument left empty leaves the setting to params_file
 SETTINGS = {
     "model": "model.name",
     "memory_slots": "memory.slots",
     "memory_window": "memory.window",
+    "motion_source": "motion.source",
+    "keyframe_every": "motion.keyframe_every",
     "cameras": "node.cameras",
     "image_transport": "node.image_transport",
     "backend": "runtime.backend",
@@ -201,7 +206,7 @@ def _remappings(given: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _beside(images: list[str], namespace: str) -> list[str]:
     """Where drivers publish CameraInfo; none where it may be another camera's or the one that this node publishes."""
-    infos = [topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info" for topic in images]
+    infos = [_PACKED.sub("", topic).rpartition("/")[0] + "/camera_info" for topic in images]
     own = f"/{namespace}/" if namespace else "/camera_info"
     is_clear = all(topic.startswith("/") and not topic.startswith(own) for topic in infos + images)
     return infos if is_clear and len(set(infos)) == len(infos) else []

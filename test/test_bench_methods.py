@@ -45,9 +45,12 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(single_folder: Path, lmanet_folder: Path, kept: Path) -> Rows:
     file, untrained = kept / "methods.json", bench.untrained
     asked = ["--hosts", "erfnet", "--size", "48x32", "--seconds", "0", "--data", "drive", "--json", str(file)]
+    asked += ["--options", "{ssltm: {frames: 2}}"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "open_source", drive)
-        patch.setattr(bench, "untrained", lambda method, host, _: untrained(method, host, kept / method))
+        patch.setattr(
+            bench, "untrained", lambda method, host, _, options: untrained(method, host, kept / method, options)
+        )
         bench.main([*asked, "--models", str(single_folder), str(lmanet_folder)])
     found = json.loads(file.read_text(encoding="utf-8"))
     assert found["not_run"] == {} and found["size"] == list(SIZE)
@@ -92,6 +95,13 @@ def test_accuracy_is_that_of_vss_evaluate_beside_the_twins(
         assert bench.cell({"model": "not judged"}, key) == "-"
 
 
+def test_options_given_are_taken_and_parts_add_up(rows: Rows, kept: Path) -> None:
+    assert load_card(kept / "ssltm").options == {"frames": 2}
+    assert load_card(kept / "stt").options == bench.options_of("stt", "erfnet") != {}
+    assert set(rows["stt"]["parts_ms"]) >= {"prepare", "encode", "attend", "fuse", "decode", "total"}
+    assert bench.medians([{"a": 1.0, "b": 5.0}, {"a": 3.0}]) == {"a": 2.0, "b": 5.0}
+
+
 def test_frames_of_a_kind_are_weighed_by_how_often_they_come() -> None:
     key, between = {"keyframe": 1.0}, {"encode": 1.0}
     spent = [key | {"total": 30.0}, *(between | {"total": total} for total in (4.0, 6.0, 5.0))]
@@ -108,7 +118,7 @@ def test_rounds_are_whole_and_at_least_two(seconds: float, frames: int) -> None:
 def test_a_pair_that_is_refused_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(bench, "methods", lambda: {"stt": methods()["stt"]})
     monkeypatch.setattr(bench, "options_of", lambda method, host: {"head": "slim"})
-    entries, refused = bench.entries_of("erfnet", [], SIZE, tmp_path)
+    entries, refused = bench.entries_of("erfnet", [], SIZE, tmp_path, {})
     assert entries == [] and "a slim head wants bisenet* or pspnet18" in refused["stt on erfnet"]
 
 
@@ -126,3 +136,10 @@ def test_unknown_hosts_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         bench.main(["--hosts", "erfnet,vgg"])
     assert "--hosts wants some of erfnet, pspnet18" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", ["sst: {width: 128}", "width"])
+def test_options_of_unknown_methods_are_refused(options: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench.main(["--options", options])
+    assert "--options wants 'METHOD: {option: value}'" in capsys.readouterr().err

@@ -156,6 +156,12 @@ def test_a_codecs_own_keyframe_is_one() -> None:
     assert chooser.decide(second, second.image, 100, RULES).why == "codec"
 
 
+def test_an_intra_picture_is_a_keyframe_even_where_nothing_counts_as_a_cut() -> None:
+    stream = segmenter(Shifted(), replace(RULES, unmatched_max=1.0), period=100)
+    seen = labels(stream, [frame(10, 0), frame(1, 100), frame(20, 200, motion=moved_by(np.nan)), frame(99, 300)])
+    assert seen == [110, 11, 120, 20 + 99] and stream.keyframes == {"first": 1, "codec": 1}
+
+
 def test_a_keyframe_is_due_after_some_time() -> None:
     stream = segmenter(ZeroMotion(), replace(RULES, within_s=0.25), period=100)
     assert labels(stream, [frame(v, 100 * v) for v in range(1, 8)]) == [101, 1, 1, 104, 4, 4, 107]

@@ -246,6 +246,34 @@ def test_costs_what_was_designed_at_1024x512() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "options", "macs", "parameters", "megabytes"),
+    [
+        ("erfnet", {"width": 128, "heads": 4, "hidden": 512, "context_width": 64}, 2.65, 0.28, 25),
+        ("bisenet18", {}, 9.9, 1.16, 50),
+        ("pspnet18", {"width": 512, "hidden": 2048, "context_width": 256}, 39.55, 4.86, 101),
+    ],
+)
+def test_adds_to_each_host_what_the_readme_says(
+    name: str, options: dict[str, Any], macs: float, parameters: float, megabytes: float
+) -> None:
+    plan, net, stages = on_meta(name, classes=19, **options)
+    host, counted = Host(name, net.feature_channels, 8), 0.0
+    for spec in plan.stages(host):
+        dtypes = {t.name: getattr(torch, t.dtype) for t in spec.inputs}
+        inputs = {t.name: torch.empty(1, *t.at(512, 1024), dtype=dtypes[t.name], device="meta") for t in spec.inputs}
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            stages[spec.name](**inputs)
+        counted += counter.get_total_flops() / 2e9
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(torch.empty(1, 3, 512, 1024, device="meta"))
+    of_host = sum(p.numel() for half in (net.encoder, net.decoder) for p in half.parameters())
+    assert counted - counter.get_total_flops() / 2e9 == pytest.approx(macs, abs=0.05)
+    assert (sum(p.numel() for p in stages.parameters()) - of_host) / 1e6 == pytest.approx(parameters, abs=0.005)
+    held = sum(bank.slots * np.prod(t.at(512, 1024)) for bank in plan.banks(host) for t in bank.tensors)
+    assert 4 * held / 1e6 == pytest.approx(megabytes, abs=0.5)
+
+
+@pytest.mark.parametrize(
     ("name", "place"), [("erfnet", ""), ("bisenet18", "smooth8"), ("pspnet18", "layer3"), ("pspnet18_camvid", "")]
 )
 def test_the_coarse_guess_is_made_where_the_host_has_a_head_for_it(name: str, place: str) -> None:

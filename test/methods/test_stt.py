@@ -82,10 +82,10 @@ def by_loops(plan: STT, now: Mapping[str, Array], past: list[Mapping[str, Array]
 
 def test_regions_grow_with_age_up_to_an_end() -> None:
     plan = STT()
-    assert [plan.window(age) for age in range(1, 6)] == [7, 11, 15, 15, 15], "radii of 3, 5, 7"
+    assert [plan.side_of(age) for age in range(1, 6)] == [7, 11, 15, 15, 15], "radii of 3, 5, 7"
     windows = plan.look_back(range(1, 4)).windows
     assert sum(window**2 for window in windows) == 49 + 121 + 225
-    assert [STT(region="side").window(age) for age in range(1, 4)] == [3, 5, 7]
+    assert [STT(region="side").side_of(age) for age in range(1, 4)] == [3, 5, 7]
 
 
 def test_a_slot_is_looked_at_by_the_age_of_what_it_holds() -> None:

@@ -32,6 +32,7 @@ class FakeStream:
 
     def __init__(self, model: FakeModel) -> None:
         self.options, self.resets, self.memory_bytes = OPTIONS, Counter[str](), 1000
+        self.keyframes = Counter[str]()
         self._model, self._pending = model, None
 
     def reset(self, reason: str = "request") -> None:

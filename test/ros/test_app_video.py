@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from test.conftest import PATIENCE_S, until
+from test.conftest import PATIENCE_S, random_model, until
 from test.core.fakes import Summing
 from test.data.moving import LIVE, encoded, moving
 from test.data.test_packets import message, stamp
+from vss_ros.assemble import load_model, load_settings
 from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.core.keyframes import KeyframeRules
 from vss_ros.core.segmenter import StreamOptions
@@ -41,6 +43,7 @@ class Recorder:
     def __init__(self, plan: Any, codec: bool = True) -> None:
         self.options = StreamOptions(model_size=(16, 16), keyframes=KeyframeRules(codec=codec))
         self.plan, self.resets, self.frames = plan, Counter[str](), list[Frame]()
+        self.keyframes = Counter[str]()
         self.hold = threading.Event()
         self.hold.set()
 
@@ -60,11 +63,16 @@ class Recorder:
         return Segmentation(frame.stamp_ns, labels, labels, frame.stream, frame.frame_id)
 
 
+@pytest.fixture(scope="module")
+def arseg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_model(tmp_path_factory.mktemp("models") / "arseg", "arseg", input_size=(48, 64))
+
+
 @pytest.fixture
 def started():
     apps: list[SegmentApp] = []
 
-    def start(model: Recorder) -> SegmentApp:
+    def start(model: Any) -> SegmentApp:
         apps.append(SegmentApp(model, lambda frame, result: None))
         apps[-1].start()
         return apps[-1]
@@ -140,6 +148,21 @@ def test_damage_is_counted_and_the_stream_goes_on(started, logged):
     assert model.frames[1].motion is None and model.frames[3].motion is not None
     assert drops(app) == {"bad encoding": 2}
     assert ["a whole packet of h264 was wanted" in record.getMessage() for record in logged] == [True]
+
+
+@pytest.mark.parametrize(
+    ("source", "keyframes"),
+    [
+        ("codec", {"first": 1, "motion unknown": 2, "codec": 1}),  # of a lost packet, until the codec begins anew
+        ("auto", {"first": 1, "codec": 1}),  # optical flow stands in
+    ],
+)
+def test_a_lost_packet_costs_ar_seg_keyframes_or_optical_flow(started, arseg_folder, source, keyframes):
+    values = {"model.name": str(arseg_folder), "motion.source": source, "memory.scene_cut": 0.0}
+    app = started(load_model(load_settings(values=values)))
+    offer(app, 0, 1, 2, 4, 5, 6, 7)
+    (report,) = app.report()
+    assert report.keyframes == keyframes and report.published == 7 and not report.resets
 
 
 def test_after_a_stop_it_waits_for_a_keyframe(started):

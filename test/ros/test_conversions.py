@@ -106,7 +106,7 @@ def test_diagnostics_hold_every_figure_as_text(types):
     statistics.drop(Drop.SUPERSEDED)
     for now_s in (1.0, 1.5, 2.0):
         statistics.publish({"total": 20.0}, 2, now_s)
-    report = statistics.report("front", {"gap": 2}, 3_000_000, 2.0)
+    report = statistics.report("front", {"gap": 2}, 3_000_000, 2.0, keyframes={"motion unknown": 5})
     message = diagnostics(
         [report],
         node="/vss/segmenter",
@@ -122,7 +122,7 @@ def test_diagnostics_hold_every_figure_as_text(types):
     assert (status.name, status.message) == ("/vss/segmenter: front", "2.0 labels/s")
     values = {entry.key: entry.value for entry in status.values}
     wanted = {"received": "4", "published": "3", "dropped: superseded": "1", "resets: gap": "2", "total_p50_ms": "20.0"}
-    assert wanted.items() <= values.items()
+    assert wanted.items() <= values.items() and values["keyframes: motion unknown"] == "5"
 
 
 def test_diagnostics_say_what_runs_and_how_far_engines_are(types):

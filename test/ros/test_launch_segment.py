@@ -82,8 +82,11 @@ def test_every_argument_is_declared_at_the_top_with_its_meaning(ros, file):
         "points_topic",
         "input_size",
         "build_only",
+        "motion_source",
+        "keyframe_every",
     ]:
-        assert f"'{name}':" in shown or (file.startswith("replay") and name in ("input_size", "build_only"))
+        only_live = "input_size", "build_only", "motion_source", "keyframe_every"
+        assert f"'{name}':" in shown or (file.startswith("replay") and name in only_live)
     assert "No description given" not in shown
     backend = next(declared for declared in declarations() if declared.key == "runtime.backend")
     assert backend.says in shown, "the texts are those of the settings"
@@ -94,6 +97,8 @@ def test_every_argument_is_declared_at_the_top_with_its_meaning(ros, file):
     [
         ({"image_topic": "/camera/image_raw"}, ["/camera/camera_info"]),
         ({"image_topic": TOPIC}, ["/camera/camera_info"]),
+        ({"image_topic": "/camera/image_raw/ffmpeg"}, ["/camera/camera_info"]),
+        ({"image_topic": "/camera/image_raw/foxglove"}, ["/camera/camera_info"]),
         ({"image_topic": "/image_raw"}, ["/camera_info"]),
         ({"image_topic": "/camera/image_raw", "camera_info_topic": "/other/camera_info"}, ["/other/camera_info"]),
         ({"cameras": "a,b", "image_topic": "/a/image_raw,/b/image_raw"}, ["/a/camera_info", "/b/camera_info"]),

@@ -119,8 +119,9 @@ class Keyframes:
     def _field(self, frame: Frame, image: UInt8Array, last: _Taken, codec: bool) -> tuple[MotionField, Size] | None:
         """Motion to the newest frame that was segmented, and the size of the picture whose px it is in."""
         if codec and frame.motion is not None and frame.motion_since_ns in (None, last.stamp_ns):
-            unmatched = float(np.isnan(frame.motion).any(axis=2).mean())
-            return MotionField(frame.motion, unmatched), frame.size
+            unknown = np.isnan(frame.motion).any(axis=2)
+            # an intra picture has no motion at all, which a frame has no other word for
+            return MotionField(frame.motion, float(unknown.mean()), codec_key=bool(unknown.all())), frame.size
         if self._source is None:
             return None
         return self._source(last.image, image), (int(image.shape[0]), int(image.shape[1]))

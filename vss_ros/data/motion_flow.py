@@ -3,8 +3,7 @@
 """Motion from two raw pictures, for cameras that send no video stream.
 
 DIS optical flow (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016) in OpenCV's fastest
-setting. It carries CamVid's labels from frame to frame better than block matching does, in a quarter of the
-time: the figures are in `docs/motion.md`.
+setting. `docs/motion.md` says how well it carries CamVid's labels from frame to frame.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from vss_ros.core.motion import CELL, MotionField
 _LONGEST = 640  # px that the longer side of a picture is reduced to; the finer the picture, the better the flow
 _SHORTEST = 32  # px that DIS needs of the picture that is looked at backwards
 # Forward and backward flow are to meet within this many px of the reduced picture and this share of their length.
-# On CamVid at 15 Hz 11 % of a picture fail at most, at 3 Hz 43 %, between two drives 79 % at least.
+# On CamVid at 15 Hz 11 % of a picture fail at most, at 3 Hz 41 % (`bench/motion.py`), between two drives above 60 %.
 _MISS_PX, _MISS_SHARE = 4.0, 0.05
 
 

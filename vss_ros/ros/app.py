@@ -44,6 +44,7 @@ class Stream(Protocol):
 
     options: StreamOptions
     resets: Counter[str]
+    keyframes: Counter[str]
 
     @property
     def memory_bytes(self) -> int: ...
@@ -207,7 +208,8 @@ class SegmentApp:
         with self._changed:
             return tuple(
                 entry.statistics.report(
-                    entry.name, entry.stream.resets, entry.stream.memory_bytes, now_s, entry.stream.backend
+                    *(entry.name, entry.stream.resets, entry.stream.memory_bytes, now_s, entry.stream.backend),
+                    keyframes=entry.stream.keyframes,
                 )
                 for entry in self._cameras.values()
             )

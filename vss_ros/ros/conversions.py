@@ -147,5 +147,6 @@ def figures(report: StreamReport, state: str) -> dict[str, str]:
         "memory_mb": f"{report.memory_bytes / 1e6:.1f}",
         "label_churn": f"{report.churn:.4f}",
         **{f"resets: {reason}": str(count) for reason, count in report.resets.items()},
+        **{f"keyframes: {reason}": str(count) for reason, count in report.keyframes.items()},
         **{key: f"{value:.1f}" for key, value in report.parts_ms.items()},
     }

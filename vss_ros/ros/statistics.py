@@ -37,6 +37,7 @@ class StreamReport:
         published: frames that went out with labels.
         dropped: frames by cause; received = published + dropped + at most one waiting and one in work.
         resets: how often the memory was cleared, by reason.
+        keyframes: of a method that has some, by what made them keyframes.
         remembered: past frames that the memory held for the newest frame.
         memory_bytes: size of the memory.
         fps: labels per second over the last five seconds.
@@ -50,6 +51,7 @@ class StreamReport:
     published: int
     dropped: Mapping[str, int]
     resets: Mapping[str, int]
+    keyframes: Mapping[str, int]
     remembered: int
     memory_bytes: int
     fps: float
@@ -92,7 +94,14 @@ class StreamStatistics:
             self._parts_ms.setdefault(part, deque(maxlen=WINDOW)).append(spent_ms)
 
     def report(
-        self, camera: str, resets: Mapping[str, int], memory_bytes: int, now_s: float, backend: str = ""
+        self,
+        camera: str,
+        resets: Mapping[str, int],
+        memory_bytes: int,
+        now_s: float,
+        backend: str = "",
+        *,
+        keyframes: Mapping[str, int] | None = None,
     ) -> StreamReport:
         """A copy of everything counted, with the figures that follow from it."""
         parts_ms: dict[str, float] = {}
@@ -104,6 +113,7 @@ class StreamStatistics:
             published=self.published,
             dropped={cause.value: self.dropped[cause.value] for cause in Drop},
             resets=dict(resets),
+            keyframes=dict(keyframes or {}),
             remembered=self.remembered,
             memory_bytes=memory_bytes,
             fps=self._fps(now_s),

@@ -87,7 +87,7 @@ class STT:
         """Heads, and channels of each."""
         return self.heads, self.width // self.heads
 
-    def window(self, age: int) -> int:
+    def side_of(self, age: int) -> int:
         """Side length in cells of what is read of the frame before (age 1), of the one before that (2), and so on."""
         size = min(self.start + (age - 1) * self.growth, self.end)
         return 2 * size + 1 if self.region == "radius" else size
@@ -98,7 +98,7 @@ class STT:
         Args:
             ages: of the slots; 0 = nothing was written there, and no window matters.
         """
-        windows = tuple(self.window(age) if age else 1 for age in map(int, ages))
+        windows = tuple(self.side_of(age) if age else 1 for age in map(int, ages))
         scale = self.per_head[1] ** -0.5 if self.scaled else 1.0
         return Look(window=windows, border=Border.MASK, scale=scale)
 
