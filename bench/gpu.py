@@ -8,7 +8,8 @@
 Parts: the kernel beside its peers, each stage, a step by ours, by eager and compiled torch and with LMANet's original
 structure, with and without graphs and memory, 1 to 8 cameras, memory of the GPU, the other methods beside their hosts,
 TensorRT, TensorRT-RTX. Each part is a process of its own: one that fails, even one that takes CUDA down, is recorded
-with its error, and the rest goes on.
+with its error, and the rest goes on. The exit code is 1 where a part of it failed or a target was missed; the figures
+are written all the same.
 `--smoke` runs the same parts in one process on the CPU with tiny pictures; its times mean nothing.
 """
 
@@ -23,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gpu_contenders import Problem
+from gpu_contenders import OURS, Problem
 from gpu_parts import PARTS, targets, tried
 from rich.console import Console
 from rich.markup import escape
@@ -35,6 +36,7 @@ from vss_ros.core.errors import ConfigError
 
 SMOKE = Problem(size=(32, 48), turns=2, smoke=True)
 MOST_SECONDS = 600  # of a part; TensorRT builds engines in one
+WITH_PEERS = ("about", "steps")  # parts in which others than we may be missing or fail
 
 
 def run_here(name: str, problem: Problem) -> dict[str, Any]:
@@ -64,6 +66,19 @@ def run_apart(name: str, arguments: list[str]) -> dict[str, Any]:
 def _with_counts(found: dict[str, Any]) -> dict[Any, Any]:
     """JSON has no numbers as keys."""
     return {int(key) if key.isdigit() else key: value for key, value in found.items()}
+
+
+def failures(parts: dict[str, Any], wanted: list[dict[str, Any]]) -> list[str]:
+    """What of ours failed, and which targets were missed; a peer that is not installed is neither."""
+    said = []
+    for name, part in parts.items():
+        if "error" in part:
+            said.append(f"{name}: {part['error']}")
+        for row, found in part.get("result", {}).items():
+            ours = name not in WITH_PEERS or row == OURS
+            if ours and isinstance(found, dict) and "error" in found:
+                said.append(f"{name}, {row}: {found['error']}")
+    return said + [f"{row['target']}: {row['wanted']:g}, got {row['got']:.3f}" for row in wanted if row["met"] is False]
 
 
 def show(parts: dict[str, Any], wanted: list[dict[str, Any]]) -> None:
@@ -116,14 +131,16 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     return chosen
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code."""
     chosen = parsed(arguments)
     size = parse_size(chosen.size, "--size", ())
     assert not isinstance(size, str), "no words are taken"
     problem = SMOKE if chosen.smoke else Problem(size, chosen.turns)
     if chosen.only:
-        write_json(chosen.json, run_here(chosen.only, problem))
-        return
+        part = run_here(chosen.only, problem)
+        write_json(chosen.json, part)
+        return int("error" in part)
     told = ["--size", chosen.size, "--turns", str(chosen.turns)]
     parts = {}
     for name in chosen.parts.split(","):
@@ -133,7 +150,11 @@ def main(arguments: list[str] | None = None) -> None:
     show(parts, wanted)
     if chosen.json:
         write_json(chosen.json, {"smoke": chosen.smoke, "size": list(problem.size), "parts": parts, "targets": wanted})
+    said = failures(parts, wanted)
+    for line in said:
+        Console(stderr=True).print(escape(line), soft_wrap=True)
+    return int(bool(said))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -113,7 +113,7 @@ def test_a_part_without_a_gpu_is_recorded_with_its_error(tmp_path: Path) -> None
 
     if torch.cuda.is_available():
         pytest.skip("there is one")
-    gpu.main(["--only", "memory", "--json", str(file)])
+    assert gpu.main(["--only", "memory", "--json", str(file)]) == 1
     assert json.loads(file.read_text())["error"] == "RuntimeError: a CUDA device was wanted, torch finds none"
 
 
@@ -140,6 +140,39 @@ def test_a_part_comes_back_from_its_process(monkeypatch: pytest.MonkeyPatch) -> 
         gpu.subprocess, "run", lambda command, **more: run([sys.executable, "-c", script, *command[2:]], **more)
     )
     assert gpu.run_apart("cameras", ["--size", "1024x512"]) == {"seconds": 1.5, "result": {"at once": {8: 3.0}}}
+
+
+def test_the_exit_code_says_whether_all_went_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(problem: Problem) -> dict[str, Any]:
+        raise RuntimeError("broken")
+
+    ours: dict[str, Any] = {"labels_differ": 0.0}
+    file = tmp_path / "gpu.json"
+    told = ["--smoke", "--parts", "kernel,steps,methods", "--json", str(file)]
+    monkeypatch.setitem(gpu.PARTS, "methods", lambda problem: {"stt": ours})
+    monkeypatch.setitem(gpu.PARTS, "steps", lambda problem: {OURS: {}, "a peer": {"error": "not installed"}})
+    assert gpu.main(told) == 0
+    ours["error"] = "no memory left"
+    assert gpu.main(told) == 1
+    monkeypatch.setitem(gpu.PARTS, "methods", lambda problem: {})
+    assert gpu.main(told) == 0
+    monkeypatch.setitem(gpu.PARTS, "kernel", broken)
+    assert gpu.main(told) == 1
+    parts = json.loads(file.read_text())["parts"]
+    assert parts["kernel"]["error"] == "RuntimeError: broken" and "result" in parts["methods"], "written all the same"
+
+
+def test_a_target_that_is_missed_or_a_part_of_ours_that_fails_counts() -> None:
+    targets = [{"target": f"t{met}", "wanted": 1.0, "got": 2.0, "met": met} for met in (True, None, False)]
+    parts = {
+        "about": {"result": {"tensorrt": {"error": "none"}}},
+        "steps": {"result": {OURS: {"error": "x"}, "a peer": {"error": "y"}}},
+        "tensorrt": {"result": {"fp16": {"error": "z"}, "fp32": {}}},
+        "memory": {"error": "v"},
+    }
+    said = [f"steps, {OURS}: x", "tensorrt, fp16: z", "memory: v", "tFalse: 1, got 2.000"]
+    assert gpu.failures(parts, targets) == said
+    assert gpu.failures({}, targets[:2]) == []
 
 
 def test_a_feeder_never_goes_back_in_time() -> None:

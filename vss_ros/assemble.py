@@ -122,8 +122,9 @@ def _without_ros(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def model_folders() -> list[Path]:
-    """Folders of the models that are installed, by name."""
-    return sorted(path.parent for path in share_folder("models").glob("*/card.yaml"))
+    """Folders of the models that are installed, by name; not those that a training is writing, or was killed over."""
+    found = (path.parent for path in share_folder("models").glob("*/card.yaml"))
+    return sorted(folder for folder in found if not folder.name.startswith("."))
 
 
 def load_card(name: str | Path) -> ModelCard:
@@ -302,7 +303,7 @@ def tensorrt_runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) 
     from vss_ros.runtimes.tensorrt.runtime import TensorRTRuntime
 
     chosen = settings.runtime
-    options = BuildOptions(chosen.precision, chosen.workspace_mib, chosen.optimization_level)
+    options = BuildOptions(chosen.precision, chosen.workspace_mib, chosen.optimization_level, chosen.version_compatible)
     quantized = quantized_stages(card, plan, settings) if chosen.precision == "int8" else None
     return TensorRTRuntime(card, plan.stages(card.host), options, quantized=quantized)
 

@@ -39,7 +39,10 @@ def list_engines(json_file: JsonFile = None) -> None:
     found = cache.entries()
     for entry in found:
         key = entry.about["key"]
-        texts = entry.label, key["tensorrt"], f"{key['gpu']} ({key['capability']})", f"{entry.bytes / _MEGABYTE:.1f}"
+        library, by = key["tensorrt"], entry.about.get("built_by")
+        if by and by != library:  # a version-compatible one is found by the major version
+            library = f"{library} (built by {by})"
+        texts = entry.label, library, f"{key['gpu']} ({key['capability']})", f"{entry.bytes / _MEGABYTE:.1f}"
         seconds, used = f"{entry.about['build_seconds']:.0f} s", strftime("%Y-%m-%d %H:%M", localtime(entry.used))
         table.add_row(*map(escape, (*texts, seconds, used)))
     out.print(table if found else "no engines yet")

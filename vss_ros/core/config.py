@@ -141,6 +141,11 @@ class RuntimeSettings:
     optimization_level: int = setting(
         -1, "Effort of a TensorRT build, 0 builds fast, 5 runs fast; -1 is TensorRT's own choice.", low=-1, high=5
     )
+    version_compatible: bool = setting(
+        False,
+        "Build engines that later versions of TensorRT, of the same major one from 8.6 on, load as well; NVIDIA says "
+        "that they can be slower.",
+    )
     threads: int = setting(
         0, "CPU threads for the network and the attention kernel; 0 takes all cores.", unit="threads", low=0, high=256
     )

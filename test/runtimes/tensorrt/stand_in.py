@@ -56,7 +56,8 @@ class Bindings:
 
     def __init__(self, version: str, *fails: str) -> None:
         self.table, self.fails = API[version], set(fails)
-        self.__name__, self.__version__ = "tensorrt", self.table["version"]
+        self.__name__ = "tensorrt_rtx" if version.startswith("rtx") else "tensorrt"
+        self.__version__ = self.table["version"]
         self.flags: set[str] = set()  # of the last build
         self.config: Any = None
         self.builds = 0
@@ -167,10 +168,18 @@ class Bindings:
         self.may_be_null("Runtime")
 
         def deserialize(plan: bytes) -> Any:
-            good = plan.startswith(b"PLAN")
+            good = plan.startswith(b"PLAN") and self.loads(head_of(plan), runtime)
             return self.answer("deserialize_cuda_engine", Engine(self, plan).thing if good else None, None)
 
-        return self.thing("Runtime", deserialize_cuda_engine=deserialize)
+        runtime = self.thing("Runtime", deserialize_cuda_engine=deserialize, engine_host_code_allowed=False)
+        return runtime
+
+    def loads(self, head: Mapping[str, Any], runtime: Thing) -> bool:
+        """A plan is for the version that built it, or, where it brings its own code, for that one and later ones."""
+        if not head["compatible"]:
+            return bool(head["version"] == self.__version__)
+        numbers, own = ([int(n) for n in v.split(".")[:3]] for v in (head["version"], self.__version__))
+        return bool(numbers[0] == own[0] and numbers <= own and runtime.engine_host_code_allowed)
 
 
 class Network:
@@ -210,7 +219,13 @@ class Network:
         assert self.typed or not typed_half, "before 10 the file is float32"
         assert "TF32" not in self.trt.flags
         dtypes = {put.name: put.dtype.name for side in self.puts.values() for put in side}
-        return b"PLAN" + json.dumps(dtypes).encode() + b"\0" + self.content
+        about = {"version": self.trt.__version__, "compatible": "VERSION_COMPATIBLE" in self.trt.flags}
+        return b"PLAN" + json.dumps({"dtypes": dtypes, **about}).encode() + b"\0" + self.content
+
+
+def head_of(plan: bytes) -> dict[str, Any]:
+    head: dict[str, Any] = json.loads(plan.removeprefix(b"PLAN").partition(b"\0")[0])
+    return head
 
 
 class Engine:
@@ -219,8 +234,7 @@ class Engine:
     def __init__(self, trt: Bindings, plan: bytes) -> None:
         import onnxruntime
 
-        head, _, content = plan.removeprefix(b"PLAN").partition(b"\0")
-        self.trt, self.dtypes = trt, json.loads(head)
+        self.trt, self.dtypes, content = trt, head_of(plan)["dtypes"], plan.partition(b"\0")[2]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = 1, 3
         self.session = onnxruntime.InferenceSession(content, options)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -213,6 +214,62 @@ def test_a_full_disk_costs_the_engine_nothing(
     monkeypatch.setattr(os, "fsync", full)
     assert fetch(cache) == (b"plan", 1)
     assert "No space left" in caplog.text and files(cache, ".plan", ".json", ".part") == []
+
+
+@pytest.fixture
+def unwritten(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> EngineCache:
+    """A cache with one engine in a folder that was made read-only, as it is in an image; that holds root back too."""
+    fetch(cache)
+    for path in files(cache, ".lock"):
+        path.unlink()
+    opened = os.open
+
+    def refuse(path: Any, *more: Any, **named: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    def only_to_read(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            refuse(path)
+        return opened(path, flags, *more, **named)
+
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and access(path, mode))
+    monkeypatch.setattr(os, "open", only_to_read)
+    for call in ("utime", "unlink", "replace", "rename"):
+        monkeypatch.setattr(os, call, refuse)
+    return EngineCache(cache.folder)
+
+
+def test_an_engine_is_read_from_a_folder_that_cannot_be_written(unwritten: EngineCache) -> None:
+    assert fetch(unwritten, plan=b"other") == (b"plan", 0)
+    assert files(unwritten, ".lock") == []
+    unwritten.write_timing("a", b"measured")
+    assert unwritten.read_timing("a") == b"" and len(unwritten.entries()) == 1
+
+
+def test_what_a_folder_that_cannot_be_written_lacks_is_one_sentence(
+    unwritten: EngineCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load(plan: bytes) -> bytes:
+        raise BackendError("of an older driver")
+
+    said = (
+        rf"^an engine of a stage was wanted in {unwritten.folder}, which cannot be written and has none for this "
+        r"model, GPU \(\w+\), tensorrt 10\.3\.0 and these settings; build it where .*, or set XDG_CACHE_HOME"
+    )
+    with pytest.raises(BackendError, match=said):
+        fetch(unwritten, replace(KEY, gpu="another"))
+    with pytest.raises(BackendError, match=said):
+        unwritten.fetch(KEY, "a stage", lambda: b"new", load)
+    assert "the engine of a stage is of no use: of an older driver" in caplog.text
+    only(unwritten, ".plan").write_bytes(b"plaN")
+    with pytest.raises(BackendError, match=said):
+        fetch(unwritten)
+    assert "is damaged" in caplog.text and len(unwritten.entries()) == 1, "nothing is removed"
+
+
+def test_only_a_folder_that_can_be_written_is(tmp_path: Path) -> None:
+    assert private_files.can_be_written(tmp_path) and not private_files.can_be_written(tmp_path / "none")
 
 
 @pytest.mark.parametrize("what", ["folder", "plan", "sidecar"])

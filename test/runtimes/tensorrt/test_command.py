@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from test.runtimes.tensorrt.test_cache import filled
+from test.runtimes.tensorrt.test_cache import KEY, filled
 from test.test_architecture import imports_without, modules_of
 from vss_ros import assemble, doctor
-from vss_ros.cli.options import app
+from vss_ros.cli.options import app, out
 from vss_ros.core.errors import BackendError, ConfigError
 from vss_ros.core.prepare import like
 from vss_ros.runtimes.preparing import Prepared, Step
@@ -41,13 +42,18 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"Example: vss engines {command}" in vss(command, "--help").replace("`", "")
 
 
-def test_lists_and_clears(cache: EngineCache, tmp_path: Path) -> None:
+def test_lists_and_clears(cache: EngineCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no engines yet" in vss("list")
     filled(cache, 1, 40)
     vss("list", "--json", tmp_path / "engines.json")
     listed = json.loads((tmp_path / "engines.json").read_text())
     assert [(e["label"], e["key"]["gpu"], e["bytes"]) for e in listed["engines"]] == [("a stage", "Orin", 100)] * 2
     assert listed["folder"] == str(cache.folder)
+    compatible = replace(KEY, tensorrt="tensorrt 10")
+    cache.fetch(compatible, "a stage", lambda: bytes(1), bytes, built_by="tensorrt 10.3.0")
+    monkeypatch.setattr(out, "width", 200)
+    assert "tensorrt 10 (built by tensorrt 10.3.0)" in vss("list")
+    cache._remove(compatible.digest)
     assert vss("clear", "--unused-for", 30).startswith("1 engines removed")
     assert vss("clear", "--keep", 1).startswith("0 engines removed")
     for option in ("--unused-for", "--keep"):

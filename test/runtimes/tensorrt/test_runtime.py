@@ -19,17 +19,19 @@ from test.runtimes.tensorrt.host_gpu import HostDevice, HostKernel, host_cudart
 from test.runtimes.tensorrt.stand_in import VERSIONS, Bindings
 from vss_ros import assemble
 from vss_ros.assemble import load_card, load_model, load_settings, plan_for
-from vss_ros.core.card import ModelCard
+from vss_ros.core.card import GoldenFile, ModelCard
 from vss_ros.core.errors import BackendError, StageError
 from vss_ros.core.frame import Frame
 from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
 from vss_ros.core.stage import StageSpec, TensorSpec
 from vss_ros.data.synthetic import SyntheticDrive
 from vss_ros.methods.lmanet.plan import LMANet
+from vss_ros.runtimes.golden import Agreement
 from vss_ros.runtimes.onnx import OnnxRuntime
 from vss_ros.runtimes.tensorrt import runtime as runtime_module
 from vss_ros.runtimes.tensorrt.build import BuildOptions
 from vss_ros.runtimes.tensorrt.cache import EngineCache
+from vss_ros.runtimes.tensorrt.checked import checked_engines
 from vss_ros.runtimes.tensorrt.device import Gpu
 from vss_ros.runtimes.tensorrt.device_cuda import CudaDevice
 from vss_ros.runtimes.tensorrt.runtime import TensorRTRuntime, picture_size
@@ -48,10 +50,13 @@ def frames() -> list[Frame]:
     return [Frame(f.stamp_ns, f.image) for f in SyntheticDrive(3, size=SIZE, frames=4, motion=False)]
 
 
-def make(card: ModelCard, folder: Path, trt: Bindings, precision: str = "fp16", **more: Any) -> TensorRTRuntime:
+def make(
+    card: ModelCard, folder: Path, trt: Bindings, precision: str = "fp16", compatible: bool = False, **more: Any
+) -> TensorRTRuntime:
     parts: dict[str, Any] = {"device": HostDevice(), "load_kernel": HostKernel, **more}
     cache = EngineCache(folder / "engines")
-    return TensorRTRuntime(card, PLAN.stages(card.host), BuildOptions(precision), trt=trt, cache=cache, **parts)
+    options = BuildOptions(precision, version_compatible=compatible)
+    return TensorRTRuntime(card, PLAN.stages(card.host), options, trt=trt, cache=cache, **parts)
 
 
 def labels(runtime: Any, card: ModelCard, frames: list[Frame]) -> npt.NDArray[np.uint8]:
@@ -112,6 +117,61 @@ def test_engines_come_from_the_cache(card: ModelCard, tmp_path: Path) -> None:
     assert len(found) == 12 and "lmanet_erfnet_camvid encode 96x64 fp16" in found
 
 
+def test_engines_for_later_versions_survive_an_update_within_a_major_version(card: ModelCard, tmp_path: Path) -> None:
+    for version, compatible, builds in (
+        *(("10.3.0", False, 3), ("10.14.1", False, 3), ("10.3.0", True, 3), ("10.14.1", True, 0)),
+        *(("11.4.0", True, 3), ("8.6.1", True, 3), ("10.14.1", False, 0)),
+    ):
+        trt = Bindings(version)
+        make(card, tmp_path, trt, compatible=compatible).prepare(SIZE)
+        assert trt.builds == builds, (version, compatible)
+    found = EngineCache(tmp_path / "engines").entries()
+    by = {
+        (e.about["key"]["tensorrt"], e.about["built_by"])
+        for e in found
+        if e.about["key"]["flags"]["version_compatible"]
+    }
+    assert by == {
+        ("tensorrt 10", "tensorrt 10.3.0"),
+        ("tensorrt 11", "tensorrt 11.4.0.106"),
+        ("tensorrt 8", "tensorrt 8.6.1"),
+    }
+
+
+def test_an_older_version_builds_a_later_ones_engines_anew(
+    card: ModelCard, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for version, builds in (("10.14.1", 3), ("10.3.0", 3), ("10.14.1", 0)):
+        trt = Bindings(version)
+        make(card, tmp_path, trt, compatible=True).prepare(SIZE)
+        assert trt.builds == builds
+    assert "is built anew: tensorrt 10.3.0 does not load the engine of" in caplog.text
+    assert len(EngineCache(tmp_path / "engines").entries()) == 3
+
+
+@pytest.mark.parametrize("version", ["8.5.3", "rtx-1.7.1"])
+def test_a_version_without_such_engines_says_so_at_once(version: str, card: ModelCard, tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match=r"^engines that later versions load .* got .*; set runtime\.version_compat"):
+        make(card, tmp_path, Bindings(version), compatible=True)
+
+
+def test_the_golden_frames_are_checked_again_after_an_update(card: ModelCard, tmp_path: Path) -> None:
+    golden = replace(card, golden=GoldenFile("golden.jpg", "", 3, 0.005, 0.01))
+    checks: list[str] = []
+
+    def check(runtime: Any, size: Any) -> Agreement:
+        checks.append(runtime._trt.__version__)
+        return Agreement(0.0, 0.0)
+
+    for trt in (Bindings("10.3.0"), Bindings("10.14.1")):
+
+        def made(precision: str, trt: Bindings = trt) -> TensorRTRuntime:
+            return make(card, tmp_path, trt, precision, compatible=True)
+
+        checked_engines(golden, made, ["fp16"], check, SIZE, lambda step: None)
+    assert trt.builds == 0 and checks == ["10.3.0", "10.14.1.48.post1"], "with engines that were found as well"
+
+
 def test_all_stages_of_a_new_size_are_built_at_its_first_picture(card: ModelCard, tmp_path: Path) -> None:
     trt = Bindings("10.3.0")
     runtime = make(card, tmp_path, trt)
@@ -160,9 +220,10 @@ def test_the_backend_is_taken_where_it_is_asked_for_and_not_by_itself(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert load_model(settings).runtime.name == "onnx", "auto"
     changes = {"runtime.backend": "tensorrt", "runtime.precision": "fp32", "runtime.workspace_mib": 64}
+    changes["runtime.version_compatible"] = True
     chosen = settings.with_values(changes)
     runtime = load_model(chosen).runtime
-    assert isinstance(runtime, TensorRTRuntime) and runtime._options == BuildOptions("fp32", 64, -1)
+    assert isinstance(runtime, TensorRTRuntime) and runtime._options == BuildOptions("fp32", 64, -1, True)
     assert EngineCache().entries() == [], "the camera's size is not known yet"
     load_model(chosen.with_values({"model.input_size": "96x64"}))
     assert len(EngineCache().entries()) == 2

@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from test.runtimes.tensorrt.host_gpu import HostDevice
-from test.runtimes.tensorrt.stand_in import API, VERSIONS, Bindings
+from test.runtimes.tensorrt.stand_in import API, VERSIONS, Bindings, head_of
 from vss_ros.core.errors import BackendError
 from vss_ros.runtimes.tensorrt import api
 from vss_ros.runtimes.tensorrt.build import BuildOptions, build_plan
@@ -79,6 +79,29 @@ def test_a_version_without_levels_says_so(fuse: Path) -> None:
         build_plan(Bindings("8.5.3"), fuse, SHAPES, BuildOptions(optimization_level=0))
 
 
+@each_version
+def test_engines_for_later_versions_are_built_where_there_are_such(version: str, fuse: Path) -> None:
+    trt, options = Bindings(version), BuildOptions(version_compatible=True)
+    if version in ("8.5.3", "rtx-1.7.1"):
+        said = {
+            "8.5.3": r"^engines that later versions load want TensorRT 8\.6 or newer, got tensorrt 8\.5\.3\.1; ",
+            "rtx-1.7.1": r"^engines that later versions load were wanted, .* TensorRT-RTX .*, got tensorrt_rtx 1\.7\.1",
+        }
+        with pytest.raises(BackendError, match=said[version] + r".*set runtime\.version_compatible to false$"):
+            build_plan(trt, fuse, SHAPES, options)
+    else:
+        plan = build_plan(trt, fuse, SHAPES, options).plan
+        assert "VERSION_COMPATIBLE" in trt.flags and "EXCLUDE_LEAN_RUNTIME" not in trt.flags
+        assert head_of(plan)["compatible"]
+        assert StageEngine(trt, plan, "fuse", SHAPES, carries_code=True).inputs
+        with pytest.raises(BackendError, match="does not load the engine of fuse"):
+            StageEngine(trt, plan, "fuse", SHAPES)
+    plain = build_plan(trt, fuse, SHAPES, BuildOptions()).plan
+    assert "VERSION_COMPATIBLE" not in trt.flags
+    engine = StageEngine(trt, plain, "fuse", SHAPES)
+    assert not engine._runtime._does["engine_host_code_allowed"], "code of a plan runs only where it was asked for"
+
+
 def test_only_rtx_builds_for_another_gpu(fuse: Path) -> None:
     trt = Bindings("rtx-1.7.1")
     assert build_plan(trt, fuse, SHAPES, BuildOptions(), capability="8.0").plan and trt.flags == {"SM80"}
@@ -125,7 +148,7 @@ def test_a_refusal_carries_the_loggers_lines(version: str, call: str, fuse: Path
         arrays = {name: device.empty(port.shape, port.dtype) for name, port in ports.items()}
         engine.enqueue({name: device.address(x) for name, x in arrays.items()}, device.stream())
     said = str(refused.value)
-    assert said.startswith(f"tensorrt {API[version]['version']} "), said
+    assert said.startswith(f"{trt.__name__} {API[version]['version']} "), said
     assert refused.match(REFUSALS[call]) and f"because {call} was told to; " in said and "\n" not in said
     assert "mere warning" not in said
     assert api.logger(trt).drain() == [], "the next error does not carry this one's lines"

@@ -41,6 +41,23 @@ def library(trt: Any) -> str:
     return f"{trt.__name__} {trt.__version__}"
 
 
+def library_of_major(trt: Any) -> str:
+    """Name and major version: version-compatible engines are found by these.
+
+    Raises:
+        BackendError: this library makes no such engines.
+    """
+    remedy = "set runtime.version_compatible to false"
+    if trt.__name__.startswith("tensorrt_rtx"):  # it lists the flag all the same
+        raise BackendError(
+            "engines that later versions load were wanted, those of TensorRT-RTX are for the release that built them "
+            f"alone, got {library(trt)}; {remedy}"
+        )
+    if not hasattr(trt.BuilderFlag, "VERSION_COMPATIBLE"):
+        raise BackendError(f"engines that later versions load want TensorRT 8.6 or newer, got {library(trt)}; {remedy}")
+    return f"{trt.__name__} {trt.__version__.partition('.')[0]}"
+
+
 def is_strongly_typed(trt: Any) -> bool:
     """Whether a network's precision is that of its numbers (from 10 on) and not a matter of flags (before)."""
     return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")

@@ -27,11 +27,13 @@ class BuildOptions:
         precision: `fp32`, which is float32 throughout and never TF32; `fp16`; or `int8`, which wants quantized files.
         workspace_mib: scratch memory that a layer may take, MiB.
         optimization_level: 0 (fast to build) to 5 (fast to run); -1 = TensorRT's own choice.
+        version_compatible: later versions of TensorRT, of the same major one, can load the engine.
     """
 
     precision: str = "fp16"
     workspace_mib: int = 1024
     optimization_level: int = -1
+    version_compatible: bool = False
 
     @property
     def seam(self) -> str:
@@ -40,7 +42,11 @@ class BuildOptions:
 
     def flags(self) -> dict[str, str | int | bool]:
         """What the key says of them beside the precision."""
-        return {"workspace_mib": self.workspace_mib, "optimization_level": self.optimization_level}
+        return {
+            "workspace_mib": self.workspace_mib,
+            "optimization_level": self.optimization_level,
+            "version_compatible": self.version_compatible,
+        }
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,9 @@ def _configured(trt: Any, builder: Any, options: BuildOptions) -> Any:
                 "set runtime.optimization_level to -1"
             )
         config.builder_optimization_level = options.optimization_level
+    if options.version_compatible:
+        api.library_of_major(trt)  # or it says that there is no such flag
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     return config
 
 

@@ -39,7 +39,7 @@ class EngineKey:
 
     Attributes:
         onnx_sha256: of the stage's file.
-        tensorrt: name and full version of the library.
+        tensorrt: name and full version of the library; of version-compatible engines name and major version.
         capability: compute capability of the GPU, such as `8.7`.
         gpu: its name.
         processors: number of its multiprocessors; boards of one name differ in it.
@@ -118,21 +118,33 @@ class EngineCache:
         self.folder = folder or default_folder()
         private_files.make_folder(self.folder)
 
-    def fetch(self, key: EngineKey, label: str, build: Callable[[], bytes], load: Callable[[bytes], Loaded]) -> Loaded:
+    def fetch(
+        self,
+        key: EngineKey,
+        label: str,
+        build: Callable[[], bytes],
+        load: Callable[[bytes], Loaded],
+        *,
+        built_by: str = "",
+    ) -> Loaded:
         """The loaded engine of a key; built if there is none, or if the one that is there does not load.
 
         Another process that wants the same engine waits while it is built here, and then loads it. A plan is stored
-        after it was loaded once.
+        after it was loaded once. In a folder that cannot be written nothing is built.
 
         Args:
             key: what the engine depends on.
             label: what it is, for people.
             build: gives the plan; may take minutes.
             load: makes an engine of a plan, and raises BackendError if it cannot.
+            built_by: name and full version of the library that builds, for people.
 
         Raises:
-            BackendError: building failed, or the plan that was just built does not load.
+            BackendError: building failed, or the plan that was just built does not load; or the folder cannot be
+                written and has no such engine that loads.
         """
+        if not private_files.can_be_written(self.folder):
+            return self._fetch_unwritten(key, label, load)
         with self._locked(key.digest, label):
             plan = self._read(key)
             if plan is not None:
@@ -140,17 +152,32 @@ class EngineCache:
                     loaded = load(plan)
                 except BackendError as error:
                     log.warning("the engine of %s is built anew: %s", label, error)
-                    self._remove(key.digest)
                 else:
                     os.utime(self._sidecar(key.digest))
                     return loaded
+            self._remove(key.digest)  # what is damaged or does not load
             log.info("building the engine of %s; this may take minutes", label)
             started = time.perf_counter()
             plan = build()
             seconds = time.perf_counter() - started
             loaded = load(plan)
-            self._write(key, label, plan, seconds)
+            self._write(key, label, plan, seconds, built_by)
             return loaded
+
+    def _fetch_unwritten(self, key: EngineKey, label: str, load: Callable[[bytes], Loaded]) -> Loaded:
+        """Without a lock, whose file could not be made: nobody builds here, so there is nothing to wait for."""
+        plan, refused = self._read(key), None
+        if plan is not None:
+            try:
+                return load(plan)
+            except BackendError as error:
+                log.warning("the engine of %s is of no use: %s", label, error)
+                refused = error
+        raise BackendError(
+            f"an engine of {label} was wanted in {self.folder}, which cannot be written and has none for this model, "
+            f"GPU ({key.gpu}), {key.tensorrt} and these settings; build it where that folder is made, or set "
+            "XDG_CACHE_HOME to one that can be written"
+        ) from refused
 
     def expected_seconds(self, key: EngineKey) -> float | None:
         """How long fetching an engine may take, seconds, by what was built before.
@@ -230,8 +257,7 @@ class EngineCache:
         if about is None or plan is None:
             return None
         if about["key"] != key.parts or about["plan_sha256"] != hashlib.sha256(plan).hexdigest():
-            log.warning("the engine of %s is damaged and is built anew: %s", about["label"], self._plan(key.digest))
-            self._remove(key.digest)
+            log.warning("the engine of %s is damaged: %s", about["label"], self._plan(key.digest))
             return None
         return plan
 
@@ -257,7 +283,7 @@ class EngineCache:
             return None
         return None if about is None else Entry(digest, about["label"], size, used, about)
 
-    def _write(self, key: EngineKey, label: str, plan: bytes, seconds: float) -> None:
+    def _write(self, key: EngineKey, label: str, plan: bytes, seconds: float, built_by: str) -> None:
         about = {
             "writer": _WRITER,
             "label": label,
@@ -265,6 +291,7 @@ class EngineCache:
             "plan_sha256": hashlib.sha256(plan).hexdigest(),
             "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "build_seconds": round(seconds, 3),
+            "built_by": built_by,
             "host": socket.gethostname(),
             "vss_ros": __version__,
         }

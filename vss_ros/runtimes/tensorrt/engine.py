@@ -32,15 +32,21 @@ class StageEngine:
         plan: what `build_plan` gave, on a GPU of the same kind.
         label: what it is, for messages.
         shapes: of the inputs.
+        carries_code: the plan is version-compatible: it brings a runtime of the version that built it, which TensorRT
+            runs in this process. Only for plans that this user built.
 
     Raises:
         BackendError: TensorRT refuses the plan or a shape; the message has its own lines.
     """
 
-    def __init__(self, trt: Any, plan: bytes, label: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self, trt: Any, plan: bytes, label: str, shapes: Mapping[str, tuple[int, ...]], *, carries_code: bool = False
+    ) -> None:
         self._trt, self._label = trt, label
         api.logger(trt).drain()
         self._runtime = api.made(trt, "Runtime", api.logger(trt))  # kept: the engine must not outlive it
+        if carries_code:
+            self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise api.refusal(trt, f"does not load the engine of {label}", _REMEDY)

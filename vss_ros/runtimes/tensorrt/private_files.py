@@ -36,6 +36,11 @@ def make_folder(folder: Path) -> None:
     _refuse_others(folder, found)
 
 
+def can_be_written(folder: Path) -> bool:
+    """Whether files can be made in a folder; not in one of a read-only image, even by root."""
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
 def read(path: Path) -> bytes | None:
     """A file's bytes, or None where there is none.
 

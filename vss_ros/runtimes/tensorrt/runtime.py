@@ -71,7 +71,7 @@ class TensorRTRuntime:
         quantized: the files for precision `int8`.
 
     Raises:
-        BackendError: TensorRT, a GPU or an array library is missing.
+        BackendError: TensorRT, a GPU or an array library is missing, or TensorRT lacks an option.
         CardError: a stage file is missing or damaged.
     """
 
@@ -96,6 +96,8 @@ class TensorRTRuntime:
         if (self._options.precision == "int8") != (quantized is not None):
             raise BackendError(f"quantized files were wanted for int8 alone, got {self._options.precision}")
         self._trt = trt or api.bindings()
+        compatible = self._options.version_compatible
+        self._found_by = api.library_of_major(self._trt) if compatible else api.library(self._trt)
         self._device = device or open_device()
         self._cache = cache or EngineCache()
         self._paths = {name: card.stage_path(name) for name in self._specs}
@@ -196,7 +198,8 @@ class TensorRTRuntime:
             self._key(spec, shapes),
             label,
             lambda: self._build(spec, shapes),
-            lambda plan: StageEngine(self._trt, plan, label, shapes),
+            lambda plan: StageEngine(self._trt, plan, label, shapes, carries_code=self._options.version_compatible),
+            built_by=api.library(self._trt),
         )
         wanted = {t.name: (self._on_device(t.dtype), t.at(*size)) for t in (*spec.inputs, *spec.outputs)}
         found = {name: (port.dtype, port.shape) for name, port in {**engine.inputs, **engine.outputs}.items()}
@@ -209,7 +212,7 @@ class TensorRTRuntime:
         gpu = self._device.about()
         return EngineKey(
             onnx_sha256=self._card.stages[spec.name].sha256,
-            tensorrt=api.library(self._trt),
+            tensorrt=self._found_by,
             capability=gpu.capability,
             gpu=gpu.name,
             processors=gpu.processors,
