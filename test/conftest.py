@@ -48,6 +48,7 @@ def random_model(
         "input_size": list(input_size),
         "mean": [0.4, 0.4, 0.4],
         "std": [0.3, 0.3, 0.3],
+        "limits": ["Knows nothing."],
         "licence": "Apache-2.0",
     }
     export_model(stages.eval(), plan, host, card, folder)

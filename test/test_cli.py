@@ -115,7 +115,8 @@ def test_export_again_keeps_every_weight_and_writes_one_file(lmanet_folder: Path
     assert [d.dim_value for d in image.type.tensor_type.shape.dim] == [32, 48, 3]
     before, after = read_weights(load_card(lmanet_folder)), read_weights(load_card(tmp_path / "again"))
     assert before.keys() == after.keys() and all(before[name].equal(after[name]) for name in before)
-    assert load_card(tmp_path / "again").golden_path().is_file()
+    again = load_card(tmp_path / "again")
+    assert again.golden_path().is_file() and again.limits == load_card(lmanet_folder).limits == ("Knows nothing.",)
 
 
 def test_golden_frames_are_written_into_the_models_own_folder(single_folder: Path, tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_golden_frames_are_written_into_the_models_own_folder(single_folder: Pat
     assert (card.stages, card.training, card.labels) == (before.stages, before.training, before.labels)
 
 
-def test_doctor_and_models_answer(tmp_path: Path) -> None:
+def test_doctor_and_models_answer(single_folder: Path, tmp_path: Path) -> None:
     from vss_ros.assemble import model_folders
 
     done = vss("doctor", "--json", tmp_path / "doctor.json")
@@ -141,6 +142,9 @@ def test_doctor_and_models_answer(tmp_path: Path) -> None:
     assert done.returncode == (1 if any(f["needed"] and not f["good"] for f in found.values()) else 0)
     listed = vss("models")
     assert listed.returncode == 0 and all(folder.name in listed.stdout for folder in model_folders())
+    shown = vss("models", single_folder)
+    assert shown.returncode == 0 and "single on erfnet" in shown.stdout and "- Knows nothing." in shown.stdout
+    assert "installed are" in refused(vss("models", "no_such_model"))
 
 
 def test_planner_config_is_shown_or_written_once(single_folder: Path, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_report_of_a_bag_with_and_without_truth(single_folder: Path, lmanet_fo
     done = vss(*common, "--truth-topic", "/camera/labels", "--html", tmp_path / "seen.html")
     assert done.returncode == 0 and "mIoU" in done.stdout, done.stderr
     page = (tmp_path / "seen.html").read_text()
-    assert 'id="classes"' in page and "--truth-topic /camera/labels" in page
+    assert 'id="classes"' in page and "--truth-topic /camera/labels" in page and "TC is along DIS medium" in page
 
 
 def test_a_report_without_its_libraries_is_refused_before_the_models_are_loaded(tmp_path: Path) -> None:
@@ -78,6 +78,11 @@ def test_what_could_not_be_written_in_the_end_is_refused_before_the_models_are_l
         run = ("evaluate", "no_such_model", "--data", "nowhere", option)
         assert "a file was wanted at" in refused(vss(*run, tmp_path))
         assert "a folder was wanted at" in refused(vss(*run, tmp_path / "file" / "x"))
+
+
+def test_a_flow_that_is_not_there_is_refused_before_the_models_are_loaded() -> None:
+    run = ("evaluate", "no_such_model", "--data", "nowhere", "--flow")
+    assert "--flow wants dis or raft:WEIGHTS.pth, got 'raft'" in refused(vss(*run, "raft"))
 
 
 def test_training_without_its_libraries_says_how_to_get_them(tmp_path: Path) -> None:

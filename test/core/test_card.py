@@ -38,6 +38,11 @@ def test_reads_what_it_says(tmp_path: Path) -> None:
     assert read.stage_path("encode").read_bytes() == STAGE
 
 
+def test_says_what_it_must_not_be_trusted_with(tmp_path: Path) -> None:
+    assert card(tmp_path).limits == (), "older cards say nothing"
+    assert card(tmp_path, limits=["Not by night.", "No poles."]).limits == ("Not by night.", "No poles.")
+
+
 def test_colours_of_unknown_labels_are_black(tmp_path: Path) -> None:
     colours = card(tmp_path).colours
     assert colours.shape == (256, 3) and colours[1].tolist() == [1, 2, 3] and not np.any(colours[2:])
@@ -65,6 +70,8 @@ def test_refuses_a_missing_file_and_stage(tmp_path: Path) -> None:
         ({"lables": []}, "unknown key 'lables'; did you mean 'labels'"),
         ({"host": None}, "not a model card: KeyError: 'host'"),
         ({"host": {"name": "erfnet"}}, "not a model card: TypeError"),
+        ({"limits": "Not by night."}, "TypeError: limits wants a list of sentences, got 'Not by night.'"),
+        ({"limits": [{"night": "no"}]}, "TypeError: limits wants a list of sentences"),
         ({"palette": [[1, 2, 3]]}, "one colour per label, got 2 labels and 1 colours"),
     ],
 )

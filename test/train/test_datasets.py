@@ -21,6 +21,7 @@ from vss_ros.core.errors import TrainError
 from vss_ros.data.synthetic import SyntheticDrive
 from vss_ros.train.clips import PhaseClips
 from vss_ros.train.datasets import DATA_SETS, data_set_of, labels_of, spread
+from vss_ros.train.publish import pixels_per_class
 from vss_ros.train.recipe import Data, Recipe
 
 SKY = 5
@@ -93,3 +94,22 @@ def test_clips_of_videos_are_real_and_share_one_view(vspw: Path) -> None:
 def test_counting_takes_pictures_from_everywhere() -> None:
     assert list(spread(range(10), most=5)) == [0, 2, 4, 6, 8]  # type: ignore[arg-type]
     assert list(spread(range(3), most=5)) == [0, 1, 2]  # type: ignore[arg-type]
+
+
+def test_only_labels_that_are_trained_on_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Picture `i` shows class `i` alone, on `i + 1` pixels."""
+    pictures = [(np.zeros((1, i + 1, 3), np.uint8), np.full((1, i + 1), i, np.uint8)) for i in range(10)]
+    monkeypatch.setitem(DATA_SETS, "camvid", replace(DATA_SETS["camvid"], pictures=lambda root, split: pictures))
+
+    def counted(*data: Data, unlabelled: tuple[Data, ...] = ()) -> list[int]:
+        phases = [replace(TINY.phases[0], data=(source,), unlabelled=unlabelled) for source in data]
+        return pixels_per_class(replace(TINY, phases=tuple(phases)), tmp_path, 10)
+
+    whole, streets = Data("camvid", samples=4), Data("synthetic", samples=4, drives=1)
+    first, second = replace(whole, part=(0.0, 0.5)), replace(whole, part=(0.5, 1.0))
+    assert counted(whole) == counted(whole, streets) == list(range(1, 11))
+    chosen = np.random.default_rng(TINY.seed).permutation(10)[:5]
+    assert counted(first) == [i + 1 if i in chosen else 0 for i in range(10)]
+    assert counted(first, unlabelled=(second,)) == counted(first, first) == counted(first)
+    assert counted(first, second) == counted(whole)
+    assert counted(streets, unlabelled=(whole,)) == [1] * 10

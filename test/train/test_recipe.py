@@ -15,6 +15,7 @@ RECIPES = sorted((Path(__file__).parents[2] / "config" / "recipes").glob("*.yaml
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_the_shipped_recipes_are_read(path: Path) -> None:
     recipe = load_recipe(path)
+    assert len(recipe.limits) > 1 and not any("IoU 0" in sentence for sentence in recipe.limits), "figures come later"
     assert recipe.name == path.stem and recipe.phases and recipe.crop[0] % 8 == recipe.crop[1] % 8 == 0
     for phase in recipe.phases:
         assert phase.epochs > 0 and sum(data.samples for data in phase.data) >= phase.batch
@@ -49,6 +50,7 @@ def test_the_shipped_recipes_are_read(path: Path) -> None:
             r"data wants a list such as .* got 'synthetic'",
         ),
         ("drives: 120}", "drives: 120, part: [0.5, 0.5]}", r"part wants two shares in 0\.\.1, the smaller one first"),
+        ("limits:\n", "limits: Not by night.\nrest:\n", r"limits wants a list, each text, got 'Not by night\.'"),
         ("phases:\n", "phases: [3]\nrest:\n", r"a phase wants keys with values, got 3"),
         ("name: single", "name: [single", r"bad\.yaml wants YAML: .*; compare it with config/recipes"),
     ],
@@ -59,6 +61,12 @@ def test_refuses_with_the_nearest_name(tmp_path: Path, old: str, new: str, messa
     (tmp_path / "bad.yaml").write_text(text.replace(old, new))
     with pytest.raises(TrainError, match=message):
         load_recipe(tmp_path / "bad.yaml")
+
+
+def test_what_the_card_warns_of_makes_no_other_recipe() -> None:
+    """A checkpoint is of the recipe whose repr it holds."""
+    recipe = load_recipe(RECIPES[0])
+    assert repr(replace(recipe, limits=())) == repr(recipe) != repr(replace(recipe, seed=1))
 
 
 def test_refuses_a_file_without_phases(tmp_path: Path) -> None:

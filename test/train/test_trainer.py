@@ -85,10 +85,11 @@ def test_publishes_a_folder_that_loads(tmp_path: Path) -> None:
     from vss_ros.runtimes.export import write_entries
     from vss_ros.runtimes.golden import golden_images
 
-    training = prepare_training(RECIPE, tmp_path / "run", None)
+    training = prepare_training(replace(RECIPE, limits=("Not by night.",)), tmp_path / "run", None)
     stages = training.run(None, minutes=0)
     card = publish(training, stages, tmp_path / "models" / "tiny", None)
     assert card.training["epochs"] == 1 and card.training["data"] == "synthetic streets"
+    assert card.limits == ("Not by night.",) and card.folder == tmp_path / "models" / "tiny"
     model = load_model(load_settings(values={"model.name": str(card.folder)}))
     assert model.stream()(Frame(0, np.zeros((64, 80, 3), np.uint8))).labels.shape == (64, 80)
     before = {path.name: path.read_bytes() for path in card.folder.glob("*.onnx")}

@@ -42,6 +42,9 @@ def evaluate(
     memory: Annotated[
         str, typer.Option(help="on; off, slots or window add rows with other memories (the paper's tables).")
     ] = "on",
+    flow: Annotated[
+        str, typer.Option(help="Of TC: dis, or raft:FILE with weights of torchvision's RAFT (a .pth file).")
+    ] = "dis",
     topic: Topic = None,
     truth_topic: TruthTopic = None,
     backend: Backend = "auto",
@@ -60,11 +63,13 @@ def evaluate(
     from vss_ros.evaluate.keeper import Keeper
     from vss_ros.evaluate.side_by_side import check_classes, contenders_of
     from vss_ros.evaluate.side_by_side import evaluate as run
+    from vss_ros.evaluate.steadiness import flow_named
     from vss_ros.evaluate.table import comparison_tables
 
     if html_file:
         report.ask_for_libraries()
     ask_for_room(json_file, html_file)
+    of_tc = flow_named(flow)
     chosen = [load_settings_for(name, backend=backend, threads=threads) for name in models]
     loaded = [load_model(settings) for settings in chosen]
     settings_of = {id(model): settings for model, settings in zip(loaded, chosen, strict=True)}
@@ -79,7 +84,7 @@ def evaluate(
     )
     kept = Keeper(len(card.labels), card.colours, len(source))
     with progress("evaluating", len(source)) as tick:
-        reports = run(source, contenders, observers=[kept] if html_file else [], progress=tick)
+        reports = run(source, contenders, observers=[kept] if html_file else [], progress=tick, flow=of_tc)
     content = _content(source, chosen[0], reports)
     # before anything is printed: a reader such as `head` that has seen enough ends the process
     if json_file:

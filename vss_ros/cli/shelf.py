@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,26 +16,66 @@ from vss_ros.cli.options import app, make_folder, out
 from vss_ros.core.config import parse_size
 from vss_ros.core.errors import BackendError, ConfigError
 
+if TYPE_CHECKING:
+    from vss_ros.core.card import ModelCard
+
+_WIDE = 120  # columns of a terminal that a summary has room in
+
 
 @app.command()
-def models() -> None:
-    """List the models that are installed, with what their cards say they reach.
+def models(
+    name: Annotated[str | None, typer.Argument(help="Name under models/, or path, to show one model's card.")] = None,
+) -> None:
+    """List the models that are installed, or say of one what it reaches and what it must not be trusted with.
 
-    Example: `vss models`
+    Example: `vss models lmanet_erfnet_camvid`
     """
     from rich.table import Column, Table
 
     from vss_ros.assemble import load_card, model_folders
 
+    if name is not None:
+        _show_card(load_card(name))
+        return
     model = Column("model", no_wrap=True, overflow="fold")  # a name is there to be copied
-    table = Table(model, "method", "net", "input", "mIoU (val)", Column("summary", ratio=1))
+    table = Table(model, "method", "net", "input", "mIoU (val)")
+    has_room = out.width >= _WIDE
+    if has_room:
+        table.add_column("summary", ratio=1)
     for folder in model_folders():
         card = load_card(folder)
-        size = f"{card.input_size[1]}x{card.input_size[0]}"
-        miou = card.results.get("val", {}).get("miou")
-        reached = "-" if miou is None else f"{miou:.3f}"
-        table.add_row(card.name, card.method, card.host.name, size, reached, card.summary)
+        told = (card.summary,) if has_room else ()  # else `vss models NAME` tells it
+        table.add_row(card.name, card.method, card.host.name, _size(card), _reached(card), *told)
     out.print(table)
+
+
+def _show_card(card: ModelCard) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    rows = {
+        "model": card.name,
+        "summary": card.summary,
+        "method": f"{card.method} on {card.host.name}",
+        "input": _size(card),
+        "mIoU (val)": _reached(card),
+        "trained on": str(card.training.get("data", "not said")),
+        "licence": card.licence,
+        "limits": "\n".join(f"- {sentence}" for sentence in card.limits) or "not said",
+    }
+    table = Table.grid(padding=(0, 2))
+    for what, said in rows.items():
+        table.add_row(what, escape(said))
+    out.print(table)
+
+
+def _size(card: ModelCard) -> str:
+    return f"{card.input_size[1]}x{card.input_size[0]}"
+
+
+def _reached(card: ModelCard) -> str:
+    miou = card.results.get("val", {}).get("miou")
+    return "-" if miou is None else f"{miou:.3f}"
 
 
 @app.command()

@@ -66,6 +66,7 @@ class ModelCard:
         stages: files by stage name.
         training: data with their terms, recipe, seed, hardware, time.
         results: measured figures with the command that prints them.
+        limits: what the model must not be trusted with, in sentences.
         golden: pictures to check a backend on, or None.
         licence: of the weights.
         folder: where the card was read.
@@ -86,6 +87,7 @@ class ModelCard:
     temperature: float = 1.0
     training: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
     golden: GoldenFile | None = None
     folder: Path = Path()
 
@@ -153,6 +155,7 @@ class ModelCard:
                 "mean": tuple(float(x) for x in values["mean"]),
                 "std": tuple(float(x) for x in values["std"]),
                 "stages": {name: StageFile(**entry) for name, entry in values["stages"].items()},
+                "limits": _sentences(values.get("limits", [])),
                 "golden": GoldenFile(**values["golden"]) if values.get("golden") else None,
             }
             card = cls(**built, folder=folder)
@@ -166,3 +169,9 @@ class ModelCard:
                 f"got {len(card.labels)} labels and {len(card.palette)} colours; give each label its colour"
             )
         return card
+
+
+def _sentences(limits: Any) -> tuple[str, ...]:
+    if not isinstance(limits, list) or not all(isinstance(sentence, str) for sentence in limits):
+        raise TypeError(f"limits wants a list of sentences, got {limits!r}")
+    return tuple(limits)

@@ -14,7 +14,7 @@ from typing import Any
 from vss_ros.core.errors import DataError
 from vss_ros.evaluate.quantities import FLOOR, IOU, QUANTITIES, Quantity
 
-_OF_A_MODEL = ("frames", "memory_slots", "memory_window", "input_size")
+_OF_A_MODEL = ("frames", "memory_slots", "memory_window", "input_size", "tc_flow")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from vss_ros.evaluate.calibration import Calibration
 from vss_ros.evaluate.metrics import churn
 from vss_ros.evaluate.quantities import FLOOR
 from vss_ros.evaluate.replay import Figures, has_other_classes
-from vss_ros.evaluate.steadiness import TemporalConsistency, VideoConsistency
+from vss_ros.evaluate.steadiness import Flow, TemporalConsistency, VideoConsistency
 from vss_ros.runtimes.cost import method_cost
 
 # Keys that every report has, None where they cannot be said.
@@ -127,10 +127,10 @@ def check_classes(source: Source, card: ModelCard) -> None:
 class Measures:
     """Everything that is measured of one contender; frames are added in order."""
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    def __init__(self, classes: Sequence[str], flow: Flow | None = None) -> None:
         self.figures = Figures(classes)
         self._vc = {frames: VideoConsistency(frames) for frames in (8, 16)}
-        self._tc = TemporalConsistency(len(classes))
+        self._tc = TemporalConsistency(len(classes), flow)
         self._calibration = Calibration()
         self.confusions: list[Pairs] = []  # of each frame, for the bootstrap
         self.agreement: list[float] = []  # of each frame, with the first contender
@@ -189,6 +189,7 @@ def evaluate(
     *,
     observers: Sequence[Observer] = (),
     progress: Callable[[], None] = lambda: None,
+    flow: Flow | None = None,
 ) -> list[dict[str, Any]]:
     """A report for each contender, and one for the truth of the frame before where there is truth.
 
@@ -199,6 +200,7 @@ def evaluate(
         contenders: of the same classes; the first is the yardstick.
         observers: see every frame after it was measured.
         progress: called for each frame.
+        flow: of TC, the same for all; None as in TemporalConsistency.
 
     Returns:
         Reports; where the source broke after some frames, `broken` in them says why, and it is the caller's to raise.
@@ -210,9 +212,9 @@ def evaluate(
     if not contenders or len({c.model.card.labels for c in contenders}) != 1:
         raise ConfigError("models of the same classes were wanted, to be compared; evaluate others on their own")
     classes = contenders[0].model.card.labels
-    measures = {c.name: Measures(classes) for c in contenders}
+    measures = {c.name: Measures(classes, flow) for c in contenders}
     streams = {c.name: c.model.stream() for c in contenders}
-    floor, size = _Floor(classes), None
+    floor, size = _Floor(classes, flow), None
     for index, frame in enumerate(_until_broken(source, measures.values())):
         progress()
         size = frame.size
@@ -276,8 +278,8 @@ def _agree(results: Mapping[str, Segmentation], measures: Mapping[str, Measures]
 class _Floor:
     """The truth of the frame before as a contender."""
 
-    def __init__(self, classes: Sequence[str]) -> None:
-        self._measures = Measures(classes)
+    def __init__(self, classes: Sequence[str], flow: Flow | None) -> None:
+        self._measures = Measures(classes, flow)
         self._before: UInt8Array | None = None
         self._left_out = True  # the frame before this one
 

@@ -11,18 +11,19 @@ Values of TC can be compared only if the same flow made them, so its name stands
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vss_ros.core.errors import ConfigError
 from vss_ros.core.frame import UNLABELLED, FloatArray, UInt8Array
 from vss_ros.evaluate.bootstrap import Pairs, pairs_of
 from vss_ros.evaluate.metrics import ConfusionMatrix
 
-Flow = Callable[
-    [UInt8Array, UInt8Array], FloatArray
-]  # two (H, W, 3) pictures to (H, W, 2) px from the first to the second
+# two (H, W, 3) pictures to (H, W, 2) px from the first to the second; `name` says what it is, where it has one
+Flow = Callable[[UInt8Array, UInt8Array], FloatArray]
 
 
 class VideoConsistency:
@@ -95,8 +96,8 @@ class TemporalConsistency:
     """
 
     def __init__(self, classes: int, flow: Flow | None = None) -> None:
-        self.flow_name = "DIS medium" if flow is None else getattr(flow, "name", "custom")
-        self._flow = dis_flow() if flow is None else flow
+        self._flow = DisFlow() if flow is None else flow
+        self.flow_name: str = getattr(self._flow, "name", "custom")
         self._agreement = ConfusionMatrix(classes)
         self.pairs: list[Pairs] = []  # of each two frames, for the bootstrap
         self._before: tuple[UInt8Array, UInt8Array] | None = None
@@ -133,12 +134,32 @@ def warp_labels(labels: UInt8Array, flow: npt.NDArray[np.floating]) -> tuple[UIn
     return labels[y.clip(0, height - 1), x.clip(0, width - 1)], inside
 
 
-def dis_flow() -> Flow:
+class DisFlow:
     """OpenCV's dense inverse search at its medium preset; needs no weights."""
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
-    def flow(before: UInt8Array, now: UInt8Array) -> FloatArray:
+    name = "DIS medium"
+
+    def __init__(self) -> None:
+        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def __call__(self, before: UInt8Array, now: UInt8Array) -> FloatArray:
         grey = (cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY) for image in (before, now))
-        return np.asarray(search.calc(*grey, None), np.float32)  # type: ignore[call-overload]
+        return np.asarray(self._search.calc(*grey, None), np.float32)  # type: ignore[call-overload]
 
-    return flow
+
+def flow_named(name: str) -> Flow:
+    """The flow that is meant by `dis`, or by `raft:` and a file with weights.
+
+    Raises:
+        ConfigError: another name.
+        BackendError: RAFT's libraries are missing.
+        DataError: the file has no weights of RAFT.
+    """
+    kind, _, weights = name.partition(":")
+    if name == "dis":
+        return DisFlow()
+    if kind != "raft" or not weights:
+        raise ConfigError(f"--flow wants dis or raft:WEIGHTS.pth, got '{name}'")
+    from vss_ros.evaluate.raft import RaftFlow
+
+    return RaftFlow(Path(weights))

@@ -94,7 +94,11 @@ def comparison_tables(reports: Sequence[Mapping[str, Any]], title: str) -> list[
     rows = comparison_rows(reports)
     kinds = {kind: [row for row in rows if row.key in keys] for kind, keys in _TABLES.items()}
     names = [escape(str(report["model"])) for report in reports]
-    return [_table_of(figures, names, f"{title}: {kind}") for kind, figures in kinds.items() if figures]
+    titles = {kind: f"{title}: {kind}" for kind in kinds}
+    flow = next((report.get("tc_flow") for report in reports if report.get("tc") is not None), None)
+    if flow:
+        titles["steadiness"] += f", TC along {flow}"
+    return [_table_of(figures, names, titles[kind]) for kind, figures in kinds.items() if figures]
 
 
 def _table_of(figures: Sequence[Row], names: Sequence[str], title: str) -> Table:

@@ -137,6 +137,11 @@ class Part:
         return clip
 
 
+def part_of(whole: Any, part: tuple[float, float], seed: int) -> Any:
+    """A data set's pictures or videos, or the `Part` of them that a recipe asks for."""
+    return whole if part == (0.0, 1.0) else Part(whole, part, seed)
+
+
 Clips = Stills | Drives | Recordings
 
 
@@ -150,9 +155,7 @@ def open_data(data: Data, root: Path | None, recipe: Recipe, frames: int, focus:
         if root is None:
             raise TrainError(f"source '{data.source}' wants the data folder, got none; say --data DIR")
         data_set = DATA_SETS[data.source]
-        pictures = data_set.pictures(root, "train")
-        if data.part != (0.0, 1.0):
-            pictures = Part(pictures, data.part, recipe.seed)
+        pictures = part_of(data_set.pictures(root, "train"), data.part, recipe.seed)
         if data_set.videos and frames > 1:
             return Recordings(pictures)
         return Stills([pictures[i] for i in range(len(pictures))] if data_set.in_memory else pictures, focus)

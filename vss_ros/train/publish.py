@@ -9,7 +9,7 @@ import difflib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,12 @@ from vss_ros.runtimes.export import export_model, load_weights, write_entries
 from vss_ros.runtimes.golden import write_golden_file
 from vss_ros.runtimes.single_graph import export_single_graph
 from vss_ros.runtimes.torch import TorchRuntime
-from vss_ros.train.datasets import DataSet, data_set_of, labels_of, spread
+from vss_ros.train.clips import part_of
+from vss_ros.train.datasets import DATA_SETS, DataSet, data_set_of, labels_of, spread
 from vss_ros.train.objective import extra_losses_of, names_in_host_of
 from vss_ros.train.progress import Observer, unobserved
 from vss_ros.train.recipe import Recipe
+from vss_ros.train.replacing import replacing
 from vss_ros.train.temperature import Fit, fit_on_stream, set_temperature
 from vss_ros.train.trainer import Training, best_device
 
@@ -124,12 +126,15 @@ def _wants_heads(recipe: Recipe) -> bool:
 
 
 def pixels_per_class(recipe: Recipe, data: Path | None, classes: int) -> list[int]:
-    """Labelled training pixels of each class; equal where there is no data set to count."""
-    if data is None:
+    """Pixels of each class in the pictures whose labels are trained on; equal where no data set has such."""
+    sources = [source for phase in recipe.phases for source in phase.data if source.source in DATA_SETS]
+    if data is None or not sources:
         return [1] * classes
+    pictures = data_set_of(recipe).pictures(data, "train")
     counts = torch.zeros(256, dtype=torch.long)
-    for _, labels in spread(data_set_of(recipe).pictures(data, "train")):
-        counts += torch.bincount(torch.from_numpy(labels).flatten().long(), minlength=256)
+    for part in sorted({source.part for source in sources}):
+        for _, labels in spread(part_of(pictures, part, recipe.seed)):
+            counts += torch.bincount(torch.from_numpy(labels).flatten().long(), minlength=256)
     return [int(count) for count in counts[:classes]]
 
 
@@ -158,8 +163,12 @@ def publish(training: Training, stages: nn.ModuleDict, folder: Path, data: Path 
     Args:
         training: the finished training.
         stages: its averaged modules; the temperature of their confidence is set.
-        folder: `models/<name>`.
+        folder: `models/<name>`; an older one is replaced when the new one is whole.
         data: folder of the recipe's data set to measure on; None leaves the results empty.
+
+    Raises:
+        TrainError: something that is no model lies there.
+        StageError: an exported stage does not give what torch gives.
     """
     recipe = training.recipe
     labels = labels_of(recipe, data)
@@ -183,12 +192,15 @@ def publish(training: Training, stages: nn.ModuleDict, folder: Path, data: Path 
         "temperature": fit.temperature,
         "training": _story(training),
         "results": {},
+        "limits": list(recipe.limits),
         "licence": recipe.licence,
     }
-    exported = write_golden(export_model(stages, training.plan, training.host, card, folder))
-    if data is None:
-        return exported
-    return write_entries(exported, results={"val": measure_exported(folder, data, data_set_of(recipe), fit)})
+    with replacing(folder) as made:
+        exported = write_golden(export_model(stages, training.plan, training.host, card, made))
+        if data is not None:
+            measured = measure_exported(made, data, data_set_of(recipe), fit)
+            exported = write_entries(exported, results={"val": measured})
+    return replace(exported, folder=folder)
 
 
 def write_golden(card: ModelCard) -> ModelCard:
@@ -247,7 +259,7 @@ def measure_exported(folder: Path, data: Path, data_set: DataSet, fit: Fit) -> d
     figures |= {"ece": sink.calibration.error(), "ece_at_temperature_1": fit.ece_before}
     return {
         "data": data_set.about_val,
-        "command": f"vss replay DIR/{data.name} --model {folder.name}",
+        "command": f"vss replay DIR/{data.name} --model {model.card.name}",
         **{key: _rounded(figure) for key, figure in figures.items()},
         "calibration": "the temperature was fitted on this very stream; expect a larger error elsewhere",
         "iou": {name: _rounded(iou) for name, iou in report["iou"].items()},
@@ -263,13 +275,15 @@ def export_again(model: str, folder: Path, weights: Path | None = None) -> Model
 
     Raises:
         CardError: the model cannot be read.
-        TrainError: the state dict is not of this model.
+        TrainError: the state dict is not of this model, or something that is no model lies in the folder.
         StageError: an exported stage does not give what torch gives.
     """
     card, plan, stages = _load_stages(model, weights)
     content = yaml.safe_load((card.folder / "card.yaml").read_text(encoding="utf-8"))
     kept = {key: value for key, value in content.items() if key not in ("stages", "golden")}
-    return write_golden(export_model(stages, plan, card.host, kept, folder))
+    with replacing(folder) as made:
+        exported = write_golden(export_model(stages, plan, card.host, kept, made))
+    return replace(exported, folder=folder)
 
 
 def export_as_single_graph(model: str, path: Path, size: Size | None = None, weights: Path | None = None) -> ModelCard:

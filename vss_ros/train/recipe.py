@@ -137,6 +137,8 @@ class Recipe:
         dropout: factor on the network's dropout rates. The published ones suit runs many times as long.
         keep: which averaged weights are published: those of the `last` epoch, or of the epoch that was `best` on the
             validation stream among those that were measured.
+        limits: what the model must not be trusted with, in sentences, for the card. Written before training, so
+            without figures.
 
     Raises:
         TrainError: `keep` is neither, no phase, or a number out of its range (so too for phases and their data).
@@ -161,6 +163,8 @@ class Recipe:
     averaging: float = 0.998
     dropout: float = 1.0
     keep: str = "last"
+    # a checkpoint is of the recipe whose repr it holds, and words on the card change nothing that is trained
+    limits: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         _check_ranges(self)
