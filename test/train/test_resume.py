@@ -83,7 +83,7 @@ def test_a_half_written_checkpoint_leaves_the_old_one(tmp_path: Path, monkeypatc
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     save_whole({"done": torch.arange(1000)}, path)
-    for content in (b"no checkpoint", path.read_bytes()[:2000], b""):
+    for content in (b"no checkpoint", path.read_bytes()[:2000], b"", b".", b"junk"):
         path.write_bytes(content)
         with pytest.raises(TrainError, match=r"checkpoint\.pt was wanted as a checkpoint and is damaged; remove it"):
             load_state(path)
