@@ -22,6 +22,7 @@ from vss_ros.runtimes.tensorrt.graph import fit_for_tensorrt  # noqa: E402
 ROOT = Path(__file__).parents[3]
 STAGES = sorted((ROOT / "models").glob("*/*.onnx"))
 SIZES = {"H": 64, "W": 96, "H_over_2": 32, "W_over_2": 48, "H_over_8": 8, "W_over_8": 12}
+SIZES["50_percent_of_H_over_8_times_W_over_8"] = LISTED = 8 * 12 // 2
 
 
 def run(content: bytes, *, half: bool = False, rounded: bool = False) -> dict[str, np.ndarray[Any, Any]]:
@@ -32,10 +33,24 @@ def run(content: bytes, *, half: bool = False, rounded: bool = False) -> dict[st
     inputs = {}
     for put in session.get_inputs():
         shape = [SIZES.get(dim, dim) for dim in put.shape]
+        if put.name == "positions":
+            cells = np.sort(rng.choice(SIZES["H_over_8"] * SIZES["W_over_8"], LISTED, replace=False))
+            inputs[put.name] = np.stack(np.divmod(cells, SIZES["W_over_8"]), axis=1).astype(np.int32)
+            continue
         floats = rng.standard_normal(shape).astype(np.float16 if half or rounded else np.float32)
         floats = floats.astype(np.float32) if rounded else floats
         inputs[put.name] = rng.integers(0, 256, shape, np.uint8) if "uint8" in put.type else floats
     return dict(zip([x.name for x in session.get_outputs()], session.run(None, inputs), strict=True))
+
+
+def without_strangers(some: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Lists cut to the cells that both chose: rounding may choose another one where two are nearly as complex."""
+    if "positions" not in some:
+        return some
+    common = {*map(tuple, some["positions"])} & {*map(tuple, others["positions"])}
+    assert len(common) >= 0.97 * LISTED
+    rows = [tuple(cell) in common for cell in some["positions"]]
+    return {name: x[rows] if len(x) == LISTED else x for name, x in some.items()}
 
 
 def touching_uint8(content: bytes) -> list[str]:
@@ -72,9 +87,11 @@ def test_half_precision_is_half_and_close(path: Path) -> None:
     fitted = fit_for_tensorrt(path.read_bytes(), half=True)
     graph = onnx.load_from_string(fitted).graph
     types = {x.name: x.type.tensor_type.elem_type for x in (*graph.input, *graph.output)}
-    assert set(types.values()) <= {TensorProto.FLOAT16, TensorProto.UINT8}
+    assert set(types.values()) <= {TensorProto.FLOAT16, TensorProto.UINT8, TensorProto.INT32}
+    assert all(type == TensorProto.INT32 for name, type in types.items() if name == "positions")
     assert not any(weights.data_type == TensorProto.FLOAT for weights in graph.initializer)
-    before, after = run(path.read_bytes()), run(fitted, half=True)
+    exact, rounded = run(path.read_bytes()), run(fitted, half=True)
+    before, after = without_strangers(exact, rounded), without_strangers(rounded, exact)
     for name, wanted in before.items():
         got = after[name].astype(np.float32)
         if name == "labels":
@@ -82,7 +99,7 @@ def test_half_precision_is_half_and_close(path: Path) -> None:
         elif name == "confidence":
             assert np.abs(got - wanted).max() <= 4
         else:
-            assert np.abs(got - wanted).max() < 4e-3 * np.abs(wanted).max()
+            assert np.abs(got - wanted).max() <= 4e-3 * np.abs(wanted).max()  # one output is 0 everywhere
 
 
 def small(*nodes: Any) -> bytes:
