@@ -86,8 +86,8 @@ def test_pairs_are_not_mixed_with_other_clips(more: dict[str, Any]) -> None:
 
 def test_a_run_on_a_trained_host_leaves_it_alone_and_can_be_published(tmp_path: Path) -> None:
     host = load_card(random_model(tmp_path / "host", "single", input_size=(48, 64)))
-    recipe = replace(RECIPE, start_from=str(host.folder))
-    training = prepare_training(recipe, tmp_path / "run", None)
+    recipe = replace(RECIPE, start_from="host")
+    training = prepare_training(recipe, tmp_path / "run", None, models=tmp_path)
     before = {name: tensor.clone() for name, tensor in training.stages.state_dict().items()}
     assert before["keyframe.encoder.0.conv.weight"].equal(read_weights(host)["encode.encoder.0.conv.weight"])
     stages = training.run(None)

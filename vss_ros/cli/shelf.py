@@ -85,9 +85,9 @@ def train(
     folder: Annotated[Path, typer.Option("--out", help="For checkpoints and log; a run is resumed from there.")] = Path(
         "runs"
     ),
-    models_folder: Annotated[Path, typer.Option("--models", help="Where the model's folder is written.")] = Path(
-        "models"
-    ),
+    models_folder: Annotated[
+        Path, typer.Option("--models", help="Where the model's folder is written, and start_from is looked for first.")
+    ] = Path("models"),
     minutes: Annotated[
         float | None, typer.Option(help="Stop after the epoch that ends then; run again to go on.")
     ] = None,
@@ -111,7 +111,7 @@ def train(
         make_folder(place)
     try:
         with training_bar() as show:
-            training = prepare_training(read, run, data, observe=show)
+            training = prepare_training(read, run, data, observe=show, models=models_folder)
             stages = training.run(data, minutes=minutes)
             if training.finished:
                 card = publish(training, stages, models_folder / read.name, data)

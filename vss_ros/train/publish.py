@@ -51,7 +51,14 @@ from vss_ros.train.temperature import Fit, fit_on_stream, set_temperature
 from vss_ros.train.trainer import Training, best_device
 
 
-def prepare_training(recipe: Recipe, folder: Path, data: Path | None, *, observe: Observer = unobserved) -> Training:
+def prepare_training(
+    recipe: Recipe,
+    folder: Path,
+    data: Path | None,
+    *,
+    observe: Observer = unobserved,
+    models: Path = Path("models"),
+) -> Training:
     """Fresh modules for a recipe, started from another model's weights where it says so.
 
     Args:
@@ -59,8 +66,10 @@ def prepare_training(recipe: Recipe, folder: Path, data: Path | None, *, observe
         folder: for checkpoints and the log.
         data: folder of the recipe's data set; its validation stream is measured while training. None measures nothing.
         observe: called after each step.
+        models: folder of model folders that `start_from` is looked for in first.
 
     Raises:
+        CardError: there is no model to start from.
         TrainError: a phase does not fit the method or the host, or the labels are not those of the data.
     """
     torch.manual_seed(recipe.seed)
@@ -73,7 +82,8 @@ def prepare_training(recipe: Recipe, folder: Path, data: Path | None, *, observe
             module.p *= recipe.dropout
     check_phases(recipe, plan, host_named(recipe.net), [name for name, _ in stages.named_parameters()])
     if recipe.start_from:
-        start = load_card(recipe.start_from)
+        trained = models / recipe.start_from
+        start = load_card(trained if trained.is_dir() else recipe.start_from)
         names = names_in_host_of(recipe.method) if start.method != recipe.method else str
         load_weights(stages, start, partly=True, called=names)
     host, device = host_named(recipe.net), best_device()
