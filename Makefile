@@ -45,7 +45,9 @@ bench: .venv/bench.done ## the figures of the README
 	$(BIN)/python bench/batch.py --json bench/results/batch.json
 	$(BIN)/python bench/stream.py --size 480x360 --json bench/results/stream_480x360.json
 	$(BIN)/python bench/stream.py --size 1024x512 --no-peers --json bench/results/stream_1024x512.json
-	$(BIN)/python bench/methods.py --hosts erfnet,bisenet18 $(if $(wildcard ../shared/data/camvid),--data ../shared/data/camvid) --json bench/results/methods.json
+	$(BIN)/python bench/methods.py --hosts all $(if $(wildcard ../shared/data/camvid),--data ../shared/data/camvid) --json bench/results/methods.json
+	$(BIN)/python bench/warp.py --json bench/results/warp.json
+	$(if $(wildcard ../shared/data/camvid),$(BIN)/python bench/motion.py --json bench/results/motion.json)
 	@set -e; for setup in /opt/ros/*/setup.bash; do \
 	  if [ -z "$$AMENT_PREFIX_PATH" ] && [ -f "$$setup" ]; then \
 	    exec bash -c ". $$setup && exec $(BIN)/python bench/node.py --json bench/results/node.json"; fi; done; \

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import yaml
 
 from vss_ros.assemble import load_card, plan_for
+from vss_ros.core.cpus import usable_cpus
 from vss_ros.core.errors import BackendError, CardError, StageError
 from vss_ros.core.method import Host
 from vss_ros.methods.lmanet.plan import LMANet
@@ -65,5 +65,5 @@ def test_refuses_a_file_cut_short_even_where_the_card_was_changed_to_fit(single_
 
 def test_sessions_take_the_threads_they_are_given_and_none_of_them_spins() -> None:
     options = session_options(3)
-    assert options.intra_op_num_threads == 3 and session_options(0).intra_op_num_threads == os.cpu_count()
+    assert options.intra_op_num_threads == 3 and session_options(0).intra_op_num_threads == usable_cpus()
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

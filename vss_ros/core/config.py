@@ -147,7 +147,11 @@ class RuntimeSettings:
         "that they can be slower.",
     )
     threads: int = setting(
-        0, "CPU threads for the network and the attention kernel; 0 takes all cores.", unit="threads", low=0, high=256
+        0,
+        "CPU threads for the network and the attention kernel; 0 takes its usable cores.",
+        unit="threads",
+        low=0,
+        high=256,
     )
 
 

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 from pathlib import Path
 from typing import Any
 
 from vss_ros.attention import explain
+from vss_ros.core.cpus import usable_cpus
 
 _PACKAGES = ("vss_ros", "numpy", "onnxruntime", "opencv-python-headless", "torch")
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -21,7 +21,7 @@ def machine() -> dict[str, Any]:
     """CPU, cores, system, the attention kernel, and versions of what computes (None = not installed)."""
     return {
         "cpu": cpu_name(),
-        "cores": os.cpu_count(),
+        "cores": usable_cpus(),
         "system": f"{platform.system()} {platform.machine()}",
         "attention": explain()[0],
         "python": platform.python_version(),

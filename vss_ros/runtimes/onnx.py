@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from vss_ros.attention import local_attention
 from vss_ros.core.card import ModelCard
+from vss_ros.core.cpus import usable_cpus
 from vss_ros.core.errors import BackendError
 from vss_ros.core.look import Look
 from vss_ros.core.method import Outputs
@@ -26,7 +26,7 @@ class OnnxRuntime:
     Args:
         card: the model.
         stages: what the plan wants of each file.
-        threads: CPU threads, 0 = all cores.
+        threads: CPU threads, 0 = one for each usable core.
 
     Raises:
         BackendError: onnxruntime is not installed or refuses a file.
@@ -103,11 +103,11 @@ class OnnxRuntime:
 
 
 def session_options(threads: int) -> Any:
-    """`onnxruntime.SessionOptions` for stages between which a read runs: that many CPU threads, 0 = all cores."""
+    """`onnxruntime.SessionOptions` for stages between which a read runs: 0 threads = the usable cores."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.intra_op_num_threads = threads or usable_cpus()
     options.log_severity_level = 3
     # idle workers that spin would take the cores from the attention kernel between two stages
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

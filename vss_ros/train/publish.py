@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from vss_ros.assemble import (
     plan_for,
 )
 from vss_ros.core.card import ModelCard
+from vss_ros.core.cpus import usable_cpus
 from vss_ros.core.errors import TrainError
 from vss_ros.core.frame import Frame, Segmentation
 from vss_ros.core.method import Host, KeyframeMethod, TemporalMethod
@@ -222,7 +222,8 @@ def _story(training: Training) -> dict[str, Any]:
     """Data with their terms, recipe, seed, hardware and time of a training, for its card."""
     recipe = training.recipe
     log = [json.loads(line) for line in (training.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    hardware = f"{os.cpu_count()} CPU cores" if training.device == "cpu" else torch.cuda.get_device_name()
+    cores = "1 CPU core" if usable_cpus() == 1 else f"{usable_cpus()} CPU cores"
+    hardware = cores if training.device == "cpu" else torch.cuda.get_device_name()
     chosen_by = {
         "last": "the last epoch",
         "best": "the best val mIoU of the epochs that were measured; the val results are optimistic by that choice",
