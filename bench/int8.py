@@ -82,9 +82,8 @@ def main() -> None:
     runtime = Int8Runtime(card, plan, quantized_stages(card, plan, settings), stages)
     golden = GoldenCheck(card, plan, lambda: model.runtime, model.resize)(runtime, card.input_size)
     result: dict[str, Any] = {"model": card.name, "stages": sorted(stages), "golden": vars(golden)}
-    result["sha256"] = {
-        name: file.sha256 for name, file in card.stages.items()
-    }  # a name stays when a model is replaced
+    # a name stays when a model is replaced
+    result["sha256"] = {name: file.sha256 for name, file in card.stages.items()}
     result["calibration"] = chosen.calibration or "golden frames"
     assert card.golden is not None, "the check was made"
     result["gate_takes_it"] = golden.is_within(card.golden)

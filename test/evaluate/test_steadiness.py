@@ -10,7 +10,7 @@ import pytest
 
 from vss_ros.core.frame import UInt8Array
 from vss_ros.data.synthetic import SyntheticDrive
-from vss_ros.evaluate.steadiness import TemporalConsistency, VideoConsistency, warp_labels
+from vss_ros.evaluate.steadiness import DisFlow, OncePerPair, TemporalConsistency, VideoConsistency, warp_labels
 
 
 def maps(*rows: list[int]) -> list[UInt8Array]:
@@ -110,3 +110,21 @@ def test_a_flow_of_ones_own_is_named() -> None:
     tc.end()
     tc.add(image, np.array([[2, 2, 2, 2]], np.uint8))
     assert tc.value() == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_a_shared_flow_is_computed_once_for_each_two_pictures() -> None:
+    asked: list[int] = []
+
+    def flow(before: np.ndarray, now: np.ndarray) -> np.ndarray:
+        asked.append(int(now[0, 0, 0]))
+        return np.zeros((*now.shape[:2], 2), np.float32)
+
+    shared = OncePerPair(flow)
+    contenders = [TemporalConsistency(3, shared) for _ in range(3)]
+    for number in range(4):
+        image = np.full((8, 9, 3), number, np.uint8)
+        for tc in contenders:
+            tc.add(image, np.zeros((8, 9), np.uint8))
+    assert asked == [1, 2, 3]
+    assert {tc.value() for tc in contenders} == {1.0} and contenders[0].flow_name == "custom"
+    assert OncePerPair(DisFlow()).name == "DIS medium"

@@ -13,8 +13,7 @@ from typing import Protocol, runtime_checkable
 from vss_ros.core.errors import DataError
 from vss_ros.core.frame import Frame
 from vss_ros.data.bag import BagSource
-from vss_ros.data.camvid import ALL as _ALL
-from vss_ros.data.camvid import CamVidVideo
+from vss_ros.data.camvid import ALL, CamVidVideo
 from vss_ros.data.cityscapes import CityscapesVideo
 from vss_ros.data.images import IMAGE_SUFFIXES, ImageFolder, image_files
 from vss_ros.data.synthetic import SyntheticDrive
@@ -99,8 +98,10 @@ def open_source(
     if place.is_file():
         if place.suffix.lower() in VIDEO_SUFFIXES:
             return VideoSource(place, motion=motion)
+    elif data_set is CamVidVideo and split != "val":
+        return CamVidVideo(place, split, ALL)
     elif data_set is not None:
-        return data_set(place, split, _ALL if data_set is CamVidVideo and split != "val" else None)
+        return data_set(place, split)
     elif image_files(place):
         return ImageFolder(place, fps=fps)
     raise DataError(f"{text} is of no known kind; wanted: {_KINDS}")

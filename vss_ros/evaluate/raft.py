@@ -45,17 +45,9 @@ class RaftFlow:
         self.name = f"RAFT {size} ({weights.name})"
         self._device = "cuda" if self._torch.cuda.is_available() else "cpu"
         self._network = network.eval().to(self._device)
-        self._newest: tuple[UInt8Array, UInt8Array, FloatArray] | None = None
 
     def __call__(self, before: UInt8Array, now: UInt8Array) -> FloatArray:
         """`(H, W, 2)` px from the first to the second of two `(H, W, 3)` RGB pictures."""
-        newest = self._newest
-        # all contenders of an evaluation ask for the same pair, one after another
-        if newest is None or newest[0] is not before or newest[1] is not now:
-            newest = self._newest = (before, now, self._found(before, now))
-        return newest[2]
-
-    def _found(self, before: UInt8Array, now: UInt8Array) -> FloatArray:
         height, width = before.shape[:2]
         pictures = (self._torch.from_numpy(_prepared(image)).to(self._device) for image in (before, now))
         with self._torch.inference_mode():

@@ -29,7 +29,7 @@ from vss_ros.evaluate.calibration import Calibration
 from vss_ros.evaluate.metrics import churn
 from vss_ros.evaluate.quantities import FLOOR
 from vss_ros.evaluate.replay import Figures, has_other_classes
-from vss_ros.evaluate.steadiness import Flow, TemporalConsistency, VideoConsistency
+from vss_ros.evaluate.steadiness import DisFlow, Flow, OncePerPair, TemporalConsistency, VideoConsistency
 from vss_ros.runtimes.cost import method_cost
 
 # Keys that every report has, None where they cannot be said.
@@ -127,7 +127,7 @@ def check_classes(source: Source, card: ModelCard) -> None:
 class Measures:
     """Everything that is measured of one contender; frames are added in order."""
 
-    def __init__(self, classes: Sequence[str], flow: Flow | None = None) -> None:
+    def __init__(self, classes: Sequence[str], flow: Flow) -> None:
         self.figures = Figures(classes)
         self._vc = {frames: VideoConsistency(frames) for frames in (8, 16)}
         self._tc = TemporalConsistency(len(classes), flow)
@@ -200,7 +200,7 @@ def evaluate(
         contenders: of the same classes; the first is the yardstick.
         observers: see every frame after it was measured.
         progress: called for each frame.
-        flow: of TC, the same for all; None as in TemporalConsistency.
+        flow: of TC, computed once for all; None = DIS.
 
     Returns:
         Reports; where the source broke after some frames, `broken` in them says why, and it is the caller's to raise.
@@ -212,9 +212,10 @@ def evaluate(
     if not contenders or len({c.model.card.labels for c in contenders}) != 1:
         raise ConfigError("models of the same classes were wanted, to be compared; evaluate others on their own")
     classes = contenders[0].model.card.labels
-    measures = {c.name: Measures(classes, flow) for c in contenders}
+    shared = OncePerPair(DisFlow() if flow is None else flow)
+    measures = {c.name: Measures(classes, shared) for c in contenders}
     streams = {c.name: c.model.stream() for c in contenders}
-    floor, size = _Floor(classes, flow), None
+    floor, size = _Floor(classes, shared), None
     for index, frame in enumerate(_until_broken(source, measures.values())):
         progress()
         size = frame.size
@@ -278,7 +279,7 @@ def _agree(results: Mapping[str, Segmentation], measures: Mapping[str, Measures]
 class _Floor:
     """The truth of the frame before as a contender."""
 
-    def __init__(self, classes: Sequence[str], flow: Flow | None) -> None:
+    def __init__(self, classes: Sequence[str], flow: Flow) -> None:
         self._measures = Measures(classes, flow)
         self._before: UInt8Array | None = None
         self._left_out = True  # the frame before this one

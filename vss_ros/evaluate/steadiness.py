@@ -147,6 +147,25 @@ class DisFlow:
         return np.asarray(self._search.calc(*grey, None), np.float32)  # type: ignore[call-overload]
 
 
+class OncePerPair:
+    """A flow that all contenders of an evaluation share: they ask for the same two pictures, one after another.
+
+    Args:
+        flow: computes it, once for each two pictures in a row; its results are not to be changed.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        self.name: str = getattr(flow, "name", "custom")
+        self._flow = flow
+        self._newest: tuple[UInt8Array, UInt8Array, FloatArray] | None = None
+
+    def __call__(self, before: UInt8Array, now: UInt8Array) -> FloatArray:
+        newest = self._newest
+        if newest is None or newest[0] is not before or newest[1] is not now:
+            newest = self._newest = (before, now, self._flow(before, now))
+        return newest[2]
+
+
 def flow_named(name: str) -> Flow:
     """The flow that is meant by `dis`, or by `raft:` and a file with weights.
 

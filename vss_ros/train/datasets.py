@@ -83,14 +83,18 @@ DATA_SETS = {
 _SYNTHETIC_LABELS = "camvid11"
 
 
+def _sources(recipe: Recipe) -> list[str]:
+    """Names of all that a recipe takes pictures from, with and without labels."""
+    return sorted({data.source for phase in recipe.phases for data in (*phase.data, *phase.unlabelled)})
+
+
 def data_set_of(recipe: Recipe) -> DataSet:
     """The data set that a recipe trains on; CamVid for one that has none, so that it can be measured.
 
     Raises:
         TrainError: the recipe names several, but there is one folder.
     """
-    sources = {data.source for phase in recipe.phases for data in (*phase.data, *phase.unlabelled)}
-    named = sorted(sources & set(DATA_SETS))
+    named = [source for source in _sources(recipe) if source in DATA_SETS]
     if len(named) > 1:
         raise TrainError(f"a recipe wants one data set with a folder, got {', '.join(named)}; train one after another")
     return DATA_SETS[named[0] if named else "camvid"]
@@ -103,7 +107,7 @@ def labels_of(recipe: Recipe, root: Path | None) -> LabelSet:
         TrainError: one of its sources has other classes, whose numbers would be taken for those of the label set.
     """
     data_set = data_set_of(recipe)
-    for source in sorted({data.source for phase in recipe.phases for data in (*phase.data, *phase.unlabelled)}):
+    for source in _sources(recipe):
         has = DATA_SETS[source].label_set if source in DATA_SETS else _SYNTHETIC_LABELS
         if has != recipe.labels:
             raise TrainError(
