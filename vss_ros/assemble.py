@@ -61,11 +61,10 @@ class Model:
 
     def stream(self) -> StreamSegmenter:
         """A segmenter with an empty memory of its own."""
-        runtime_at = None if self.engines is None else self.engines.at
         return StreamSegmenter(
             *(self.plan, self.card.host, self.runtime, self.options),
             resize=self.resize,
-            runtime_at=runtime_at,
+            runtime_at=None if self.engines is None else self.engines.at,
             motion=motion_source(self.plan, self.motion),
         )
 
@@ -84,7 +83,7 @@ class Model:
             ConfigError: a value that can be set only when the model is loaded.
             CardError: a value that the method does not take.
         """
-        plan = with_memory(plan_for(self.card.method, self.card.options), settings)
+        plan = plan_of(self.card, settings)
         if plan.stages(self.card.host) != self.plan.stages(self.card.host):
             raise ConfigError(f"a memory for the loaded stages was wanted, got {plan}; start anew with it")
         return replace(self, plan=plan, options=stream_options(self.card, settings))
@@ -171,6 +170,11 @@ def plan_for(method: str, options: Mapping[str, Any]) -> TemporalMethod:
     return plan
 
 
+def plan_of(card: ModelCard, settings: Settings) -> TemporalMethod:
+    """The plan of a model as the user wants it."""
+    return with_memory(plan_for(card.method, card.options), settings)
+
+
 def with_memory(plan: TemporalMethod, settings: Settings) -> TemporalMethod:
     """The plan with the user's slots, window and period where it has them; they may differ from training's."""
     values: dict[str, Any] = settings.flat()
@@ -199,10 +203,11 @@ def load_model(settings: Settings, *, alive: bool = False) -> Model:
         BackendError: the backend cannot.
     """
     card = load_card(settings.model.name)
-    plan = with_memory(plan_for(card.method, card.options), settings)
+    plan = plan_of(card, settings)
     if settings.runtime.backend == "tensorrt":
         return _tensorrt_model(card, plan, settings, alive)
-    runtime = _runtime(card, plan, settings)
+    of_torch, threads = settings.runtime.backend == "torch", settings.runtime.threads
+    runtime = _torch_runtime(card, plan, settings) if of_torch else _onnx_runtime(card, plan, threads)
     return Model(card, plan, runtime, stream_options(card, settings), _resizer(), motion=settings.motion.source)
 
 
@@ -242,12 +247,6 @@ def motion_source(plan: TemporalMethod, name: str) -> MotionSource | None:
     from vss_ros.data.motion_flow import FlowMotion
 
     return FlowMotion()
-
-
-def _runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) -> Runtime:
-    if settings.runtime.backend == "torch":
-        return _torch_runtime(card, plan, settings)
-    return _onnx_runtime(card, plan, settings.runtime.threads)
 
 
 def _onnx_runtime(card: ModelCard, plan: TemporalMethod, threads: int) -> Runtime:
@@ -305,7 +304,7 @@ def tensorrt_runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) 
     chosen = settings.runtime
     options = BuildOptions(chosen.precision, chosen.workspace_mib, chosen.optimization_level, chosen.version_compatible)
     quantized = quantized_stages(card, plan, settings) if chosen.precision == "int8" else None
-    return TensorRTRuntime(card, plan.stages(card.host), options, quantized=quantized)
+    return TensorRTRuntime(card, plan.stages(card.host), options, quantized=quantized, graphs=chosen.cuda_graphs)
 
 
 def quantized_stages(card: ModelCard, plan: TemporalMethod, settings: Settings) -> QuantizedStages:
@@ -339,7 +338,8 @@ def _torch_runtime(card: ModelCard, plan: TemporalMethod, settings: Settings) ->
         return TorchRuntime(stages, plan.stages(card.host))
     from vss_ros.runtimes.torch_cuda import TorchCudaRuntime
 
-    return TorchCudaRuntime(stages, plan.stages(card.host), half=settings.runtime.precision != "fp32")
+    half, graphs = settings.runtime.precision != "fp32", settings.runtime.cuda_graphs
+    return TorchCudaRuntime(stages, plan.stages(card.host), half=half, graphs=graphs)
 
 
 def loaded_stages(card: ModelCard, plan: TemporalMethod) -> Any:

@@ -185,6 +185,15 @@ def test_goes_on_without_graphs_where_they_cannot_be_had(
     assert len(said) == 1 and call in said[0] and bench.graphs == 0
 
 
+def test_graphs_can_be_switched_off(
+    card: ModelCard, frames: list[Frame], wanted: npt.NDArray[np.uint8], tmp_path: Path
+) -> None:
+    bench = Bench(card, tmp_path)
+    bench.runtime.graphs = False
+    np.testing.assert_array_equal(labels(bench.new_stream(), frames), wanted)
+    assert not bench.cudart.graphs
+
+
 def test_a_stream_has_only_so_many_graphs(
     card: ModelCard, frames: list[Frame], wanted: npt.NDArray[np.uint8], tmp_path: Path, monkeypatch: Any
 ) -> None:

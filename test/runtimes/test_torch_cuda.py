@@ -66,6 +66,15 @@ def test_a_stream_gives_onnx_runtimes_labels(half: bool, stages: Any, frames: li
     assert device.replays == len(frames) - 2 * PLAN.slots, "filled, run once at each place of the ring, then replayed"
 
 
+def test_graphs_can_be_switched_off(stages: Any, frames: list[Frame]) -> None:
+    device = CpuDevice()
+    given: Any = device
+    runtime = TorchCudaRuntime(stages, PLAN.stages(CARD.host), half=False, graphs=False, device=given)
+    wanted = labels(OnnxRuntime(CARD, PLAN.stages(CARD.host), threads=1), frames)
+    np.testing.assert_array_equal(labels(runtime, frames), wanted)
+    assert not device.replays
+
+
 def test_in_half_precision_the_memory_and_all_between_stages_is_half(stages: Any) -> None:
     runtime, _ = runtime_of(stages, half=True)
     assert runtime.empty((2,), "float32").dtype == torch.float16 and runtime.empty((2,), "uint8").dtype == torch.uint8

@@ -79,7 +79,7 @@ def build_engines(
 
     Example: `vss engines build lmanet_erfnet_camvid --camera 1280x720`
     """
-    from vss_ros.assemble import engine_preparation, load_card, load_settings, plan_for, stream_options, with_memory
+    from vss_ros.assemble import engine_preparation, load_card, load_settings, plan_of, stream_options
 
     if size and camera:
         raise ConfigError(f"one of --size and --camera was wanted, got {size} and {camera}; leave one out")
@@ -92,7 +92,7 @@ def build_engines(
     assert not isinstance(seen, str), "no words are taken"
     picture = stream_options(card, chosen).input_size or like(seen, card.input_size, card.host.stride)
     logging.getLogger("vss_ros.runtimes.tensorrt").setLevel(logging.INFO)
-    plan = with_memory(plan_for(card.method, card.options), chosen)
+    plan = plan_of(card, chosen)
     prepare = engine_preparation(card, plan, chosen)
     started = perf_counter()
     prepared = prepare(picture, lambda step: out.print(f"{step.what} ({step.number} of {step.of})"))

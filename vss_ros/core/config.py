@@ -146,6 +146,9 @@ class RuntimeSettings:
         "Build engines that later versions of TensorRT, of the same major one from 8.6 on, load as well; NVIDIA says "
         "that they can be slower.",
     )
+    cuda_graphs: bool = setting(
+        True, "Replay whole steps as CUDA graphs; false queues their parts one by one, slower but easier to debug."
+    )
     threads: int = setting(
         0,
         "CPU threads for the network and the attention kernel; 0 takes its usable cores.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from time import perf_counter
 
-from vss_ros.assemble import engine_preparation, load_card, plan_for, stream_options, with_memory
+from vss_ros.assemble import engine_preparation, load_card, plan_of, stream_options
 from vss_ros.core.config import Settings
 from vss_ros.core.errors import ConfigError, VssError
 from vss_ros.runtimes.preparing import Step
@@ -43,7 +43,7 @@ def _built(settings: Settings) -> str:
             "or run vss engines build --camera WIDTHxHEIGHT"
         )
     started = perf_counter()
-    plan = with_memory(plan_for(card.method, card.options), settings)
+    plan = plan_of(card, settings)
     prepared = engine_preparation(card, plan, settings)(size, _say)
     seconds = perf_counter() - started
     return f"engines of {card.name} for {size[1]}x{size[0]} px are ready after {seconds:.0f} s: {prepared.says}"

@@ -78,16 +78,19 @@ class GraphedStep:
         memory: its banks, on the device.
         runtime: runs the stages.
         device: of the arrays.
+        records: False runs all steps directly.
     """
 
-    def __init__(self, plan: TemporalMethod, memory: Memory, runtime: Engines, device: Device) -> None:
+    def __init__(
+        self, plan: TemporalMethod, memory: Memory, runtime: Engines, device: Device, *, records: bool = True
+    ) -> None:
         self._plan, self._runtime, self._device = plan, runtime, device
         self._sparse = {name: SparseBank(bank, device) for name, bank in memory.items() if bank.spec.every > 1}
         self._rings = [bank for name, bank in memory.items() if name not in self._sparse]
         self._seen: Mapping[str, Bank] = {**memory, **self._sparse}  # by the plan
         self._written = {spec.name: self._remembered(spec) for spec in runtime.specs}
         self._graphs: dict[State, _Graph] = {}
-        self._records = True
+        self._records = records
         self._sent: dict[str, tuple[Any, Array]] = {}  # inputs by name: pinned memory, array on the device
         self._results: dict[str, Any] = {}  # pinned memory by name
 

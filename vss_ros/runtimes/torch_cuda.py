@@ -33,6 +33,7 @@ class TorchCudaRuntime:
         stages: modules by stage name; they stay as they are, a copy runs.
         specs: the plan's stages.
         half: keep weights and all floats between stages, memory included, in float16; else in float32.
+        graphs: replay whole steps as CUDA graphs.
         device: with a stream of its own; None = the first GPU.
     """
 
@@ -40,10 +41,17 @@ class TorchCudaRuntime:
     spare_slots = 0  # modules make new tensors, which go into the ring by the one copy that also puts them in order
 
     def __init__(
-        self, stages: nn.ModuleDict, specs: Sequence[StageSpec], *, half: bool = True, device: TorchDevice | None = None
+        self,
+        stages: nn.ModuleDict,
+        specs: Sequence[StageSpec],
+        *,
+        half: bool = True,
+        graphs: bool = True,
+        device: TorchDevice | None = None,
     ) -> None:
         self._device = device or TorchDevice()
         self._float = torch.float16 if half else torch.float32
+        self._graphs = graphs
         copied: Any = copy.deepcopy(stages).eval()  # torch's stub of `to` knows no memory format beside the others
         self._stages = copied.to(self._device.where, self._float, memory_format=torch.channels_last)
         self._specs = {spec.name: spec for spec in specs}
@@ -57,8 +65,8 @@ class TorchCudaRuntime:
         return tuple(self._specs.values())
 
     def stepper(self, plan: TemporalMethod, memory: Memory) -> GraphedStep:
-        """Runs whole steps as CUDA graphs."""
-        return GraphedStep(plan, memory, self, self._device)
+        """Runs whole steps, as CUDA graphs where these are wanted."""
+        return GraphedStep(plan, memory, self, self._device, records=self._graphs)
 
     @torch.inference_mode()
     def run(self, stage: str, /, **inputs: Tensor) -> Outputs:

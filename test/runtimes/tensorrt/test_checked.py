@@ -27,6 +27,7 @@ GOOD, BAD = Agreement(0.0002, 0.001), Agreement(0.0312, 0.02)
 class Engines:
     def __init__(self, precision: str) -> None:
         self.name = self.precision = precision
+        self.graphs = True
 
     def prepare(self, size: Size, observe: Observe) -> None:
         observe(Step(f"{self.precision} engine of encode", 1, 1, 5.0))
@@ -61,7 +62,11 @@ def test_what_disagrees_is_built_in_a_higher_precision(card: ModelCard) -> None:
     steps: list[Step] = []
     prepared = checked(card, {"fp16": BAD, "fp32": GOOD}, "fp16", "fp32", steps=steps)
     assert prepared.runtime.name == "fp32" and prepared.says.startswith("fp32, 0.02%")
-    assert len(steps) == 4
+    assert [step.what for step in steps[2:]] == [
+        "check of fp16 without CUDA graphs on golden frames",
+        "fp32 engine of encode",
+        "check of fp32 on golden frames",
+    ]
 
 
 def test_what_disagrees_in_every_precision_is_refused_with_the_figures(card: ModelCard) -> None:
@@ -70,8 +75,38 @@ def test_what_disagrees_in_every_precision_is_refused_with_the_figures(card: Mod
     assert str(refused.value) == (
         "engines of tiny 96x64 that agree with the reference were wanted, where at most 0.50% of the labels differ, "
         "the confidence by 0.0100; got: in fp16 3.12% of the labels differ, the confidence by 0.0200; "
-        "in fp32 0.00% of the labels differ, the confidence by 0.5000; use runtime.backend onnx, and report the figures"
+        "in fp16 without CUDA graphs 3.12% of the labels differ, the confidence by 0.0200; "
+        "in fp32 0.00% of the labels differ, the confidence by 0.5000; "
+        "in fp32 without CUDA graphs 0.00% of the labels differ, the confidence by 0.5000; "
+        "use runtime.backend onnx, and report the figures"
     )
+
+
+def test_where_only_replays_disagree_engines_run_without_graphs(card: ModelCard) -> None:
+    def check(runtime: Any, size: Size) -> Agreement:
+        return replace(GOOD, labels_differ_again=0.2) if runtime.graphs else GOOD
+
+    make: Any = Engines
+    prepared: Any = checked_engines(card, make, ["fp16", "fp32"], check, SIZE, lambda step: None)
+    assert prepared.runtime.precision == "fp16" and not prepared.runtime.graphs
+    assert prepared.says == "fp16 without CUDA graphs, 0.02% of the labels differ, the confidence by 0.0010"
+
+
+def test_graphs_that_nobody_wants_are_not_checked(card: ModelCard) -> None:
+    checks: list[Any] = []
+
+    def make(precision: str) -> Any:
+        engines = Engines(precision)
+        engines.graphs = False
+        return engines
+
+    def check(runtime: Any, size: Size) -> Agreement:
+        checks.append(runtime)
+        return BAD
+
+    with pytest.raises(BackendError, match=r"got: in fp32 without CUDA graphs 3\.12%"):
+        checked_engines(card, make, ["fp32"], check, SIZE, lambda step: None)
+    assert len(checks) == 1
 
 
 def test_without_golden_frames_the_engines_are_taken_and_it_is_said(card: ModelCard) -> None:

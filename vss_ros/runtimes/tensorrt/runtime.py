@@ -69,6 +69,7 @@ class TensorRTRuntime:
         cache: of engines; None = the user's.
         load_kernel: makes the attention kernel of a dtype and numbers of channels.
         quantized: the files for precision `int8`.
+        graphs: replay whole steps as CUDA graphs; may be changed later, for the steppers made after it.
 
     Raises:
         BackendError: TensorRT, a GPU or an array library is missing, or TensorRT lacks an option.
@@ -89,10 +90,11 @@ class TensorRTRuntime:
         cache: EngineCache | None = None,
         load_kernel: LoadKernel = PtxAttention,
         quantized: QuantizedStages | None = None,
+        graphs: bool = True,
     ) -> None:
         self._card, self._specs = card, {spec.name: spec for spec in stages}
         self._options = options or BuildOptions()
-        self._quantized = quantized
+        self._quantized, self.graphs = quantized, graphs
         if (self._options.precision == "int8") != (quantized is not None):
             raise BackendError(f"quantized files were wanted for int8 alone, got {self._options.precision}")
         self._trt = trt or api.bindings()
@@ -135,8 +137,8 @@ class TensorRTRuntime:
         return tuple(self._specs.values())
 
     def stepper(self, plan: TemporalMethod, memory: Memory) -> GraphedStep:
-        """Runs whole steps as CUDA graphs."""
-        return GraphedStep(plan, memory, self, self._device)
+        """Runs whole steps, as CUDA graphs where these are wanted."""
+        return GraphedStep(plan, memory, self, self._device, records=self.graphs)
 
     def run_into(self, stage: str, inputs: Mapping[str, Array], into: Mapping[str, Array]) -> Outputs:
         """One stage, queued; the outputs that `into` names are written there, where an engine can write there.
