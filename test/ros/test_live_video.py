@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,9 +25,21 @@ from vss_ros.data.typestore import ros2_types
 pytestmark = pytest.mark.timeout(120)
 
 TOPIC = "/camera/video"
-CASES = [  # transport of the node, of the peer, and of the pictures
-    *(pytest.param(("dds", "dds", kind), id=kind, marks=needs_dds) for kind in ("ffmpeg", "foxglove")),
-    pytest.param(("rclpy", "rclpy", "compressed"), id="rclpy", marks=needs_ros),
+
+
+def needs_package_of(kind: str) -> Any:
+    """Few who have ROS also have the packages of these messages."""
+    package = TRANSPORTS[kind].partition("/")[0]
+    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not sourced")
+
+
+CASES = [  # transport of the node and of the peer, and of the pictures
+    *(pytest.param(("dds", kind), id=f"dds-{kind}", marks=needs_dds) for kind in ("ffmpeg", "foxglove")),
+    pytest.param(("rclpy", "compressed"), id="rclpy-compressed", marks=needs_ros),
+    *(
+        pytest.param(("rclpy", kind), id=f"rclpy-{kind}", marks=[*needs_ros, needs_package_of(kind)])
+        for kind in ("ffmpeg", "foxglove")
+    ),
 ]
 KEY, *REST = encoded(moving(6, 4, size=(96, 160)), **LIVE)
 _numbers = itertools.count()
@@ -34,17 +48,18 @@ _numbers = itertools.count()
 @pytest.fixture(params=CASES)
 def camera(request: pytest.FixtureRequest, single_folder: Path, tmp_path: Path) -> Iterator[SimpleNamespace]:
     """A node on a video topic, and a peer with a function that sends a packet and gives its stamp."""
-    face, transport, kind = request.param
+    face, kind = request.param
     with kept_environment():
         domain, log = free_domain(), tmp_path / "node.log"
         process = start(face, domain, log, "-m", single_folder, "--image-topic", TOPIC, "--image-transport", kind)
-        peer = open_peer(transport, domain)
+        peer = open_peer(face, domain)
         try:
-            publish = peer.advertise(peer.compressed if kind == "compressed" else TRANSPORTS[kind], TOPIC)
+            named, made = messages_of(face, kind)
+            publish = peer.advertise(named, TOPIC)
 
             def send(packet: bytes) -> int:
                 number = next(_numbers)
-                publish(packet_message(peer, kind, packet, number))
+                publish(packet_message(peer, kind, made, packet, number))
                 return stamp_of(number)
 
             labels = peer.listen(peer.image, "/vss/labels")
@@ -60,16 +75,24 @@ def stamp_of(number: int) -> int:
     return 1_700_000_000_000_000_000 + number * 66_666_667
 
 
-def packet_message(peer: Any, kind: str, packet: bytes, number: int) -> Any:
-    types, data = peer.types, np.frombuffer(packet, np.uint8)
-    stamp = ns_to_stamp(stamp_of(number), types)
+def messages_of(face: str, kind: str) -> tuple[Any, Any]:
+    """What the peer advertises, and what makes such a message."""
+    name = TRANSPORTS[kind]
+    if face == "dds":
+        return name, ros2_types().types[name]
+    package, _, message = name.split("/")
+    made = getattr(importlib.import_module(f"{package}.msg"), message)
+    return made, made
+
+
+def packet_message(peer: Any, kind: str, made: Any, packet: bytes, number: int) -> Any:
+    types = peer.types
+    stamp, data = ns_to_stamp(stamp_of(number), types), types.pack(np.frombuffer(packet, np.uint8))
     if kind == "foxglove":
-        made = ros2_types().types[TRANSPORTS[kind]]
         return made(timestamp=stamp, frame_id="cam_optical", data=data, format="h264")
     header = types.header(stamp=stamp, frame_id="cam_optical")
     if kind == "compressed":
-        return types.compressed(header=header, format="h264", data=types.pack(data))
-    made = ros2_types().types[TRANSPORTS[kind]]
+        return made(header=header, format="h264", data=data)
     encoding = "h264;yuv420p;bgr8;bgr8"
     return made(
         header=header, width=160, height=96, encoding=encoding, pts=number, flags=0, is_bigendian=False, data=data
