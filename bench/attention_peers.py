@@ -86,7 +86,8 @@ def in_onnx(arrays: Arrays, look: Look, threads: int) -> Call:
     from vss_ros.runtimes.single_graph import read_as_onnx
 
     query, keys, values = arrays
-    read = read_as_onnx(*query.shape[:2], len(keys), look, query.shape[-1], values.shape[-1], threads=threads)
+    height, width, _, channels = query.shape
+    read = read_as_onnx(height, width, len(keys), look, channels, values.shape[-1], threads=threads)
     call = partial(read, query, keys, values)
     call()  # the first one allocates
     return call

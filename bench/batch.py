@@ -50,7 +50,7 @@ def session_of(name: str) -> tuple[Any, tuple[int, int]]:
     """An ONNX Runtime session with a free batch axis, set up as the node's, and the picture's size."""
     card = load_card(name)
     stages = loaded_stages(card, plan_for(card.method, card.options))
-    file = io.BytesIO()
+    file: Any = io.BytesIO()  # torch's stub knows paths alone
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in runtimes/export.py
         torch.onnx.export(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import time
 from collections.abc import Callable
@@ -47,8 +46,12 @@ def about(problem: Problem) -> Figures:
         names = ("name", "major", "minor", "multi_processor_count", "total_memory")
         found["gpu"] = {name: getattr(gpu, name) for name in names}
     for name, ask in (("tensorrt", api.bindings), ("triton", lambda: __import__("triton"))):
-        found[name] = tried(lambda ask=ask: getattr(ask(), "__version__", "of no version"))
+        found[name] = tried(version_of, ask)
     return found
+
+
+def version_of(ask: Callable[[], Any]) -> str:
+    return str(getattr(ask(), "__version__", "of no version"))
 
 
 def kernel(problem: Problem) -> Figures:
@@ -62,7 +65,7 @@ def kernel(problem: Problem) -> Figures:
     problem.device()
     found: Figures = {"errors": gpu_attention.check_modes("cuda"), **gpu_attention.yardsticks("cuda"), "rows": []}
     for size in gpu_attention.SIZES:
-        rows = tried(functools.partial(gpu_attention.measure, size, "cuda", 10, True))
+        rows = tried(gpu_attention.measure, size, "cuda", 10, True)
         found["rows"] += [vars(row) for row in rows] if isinstance(rows, list) else [{"size": size.name, **rows}]
     return found
 
@@ -98,7 +101,7 @@ def steps(problem: Problem) -> Figures:
     found: Figures = {}
     wanted: Any = None
     for name, make in contenders(problem):
-        rows = tried(lambda make=make: stepped(problem, make()))
+        rows = tried(stepped, problem, make)
         labels = rows.pop("labels", None)
         if wanted is None:
             wanted = labels
@@ -108,7 +111,8 @@ def steps(problem: Problem) -> Figures:
     return found
 
 
-def stepped(problem: Problem, stream: StreamSegmenter) -> Figures:
+def stepped(problem: Problem, make: Callable[[], StreamSegmenter]) -> Figures:
+    stream = make()
     times = step_times(problem, stream)
     stream.reset()
     labels = np.stack([stream(frame).labels for frame in problem.frames])
@@ -172,7 +176,7 @@ def tensorrt(problem: Problem) -> Figures:
     problem.device()
     for precision in ("fp32", "fp16", "int8"):
         began = time.perf_counter()
-        found[precision] = tried(lambda precision=precision: with_engines(problem, precision))
+        found[precision] = tried(with_engines, problem, precision)
         found[precision]["seconds"] = time.perf_counter() - began
     return found
 
@@ -192,10 +196,10 @@ def tensorrt_rtx(problem: Problem) -> Figures:
     return tensorrt_rtx_engines.validity(load_card(problem.model), problem.plan(problem.model), problem.size)
 
 
-def tried(call: Callable[[], Any]) -> Any:
+def tried(call: Callable[..., Any], *arguments: Any) -> Any:
     """What a call gives, or its error."""
     try:
-        return call()
+        return call(*arguments)
     except Exception as error:  # of any library: a peer that is not installed, too little memory
         text = str(error).strip().splitlines()
         return {"error": f"{type(error).__name__}: {text[0][:300] if text else ''}"}

@@ -33,7 +33,7 @@ class UnfoldRuntime(OnnxRuntime):
 
     name = "onnx + torch unfold"
 
-    def attend(self, query: Any, keys: Any, values: Any, look: Look, *, valid: Any = None) -> Any:
+    def attend(self, query: Any, keys: Any, values: Any, look: Look, *, valid: Any = None, **_: Any) -> Any:
         import torch
         from torch.nn import functional as F
 
@@ -78,9 +78,9 @@ def measure(models: dict[str, Model], size: tuple[int, int], frames: int) -> dic
         turn = index % len(names)  # whoever comes first after a frame was rendered finds cold caches
         for name in names[turn:] + names[:turn]:
             if index < warm_up + (frames if "unfold" not in name else 6):  # the slow peer is measured on fewer frames
-                spent = dict(streams[name](frame).times_ms)
+                times_ms = dict(streams[name](frame).times_ms)
                 if index >= warm_up:
-                    times[name].append(spent)
+                    times[name].append(times_ms)
     twin = np.array([t["total"] for t in times["single-frame twin"]])
     rows = []
     for name, spent in times.items():
