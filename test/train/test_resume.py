@@ -54,6 +54,18 @@ def test_a_run_killed_within_an_epoch_ends_as_a_whole_one(tmp_path: Path) -> Non
     assert losses[0] == losses[1]
 
 
+def test_a_finished_run_goes_on_with_further_phases(tmp_path: Path) -> None:
+    (first,) = SHORT.phases
+    grown = replace(SHORT, phases=(first, replace(first, epochs=1, rate=5e-4)))
+    whole = prepare_training(grown, tmp_path / "whole", None).run(None).state_dict()
+    prepare_training(SHORT, tmp_path / "grown", None).run(None)
+    found = prepare_training(grown, tmp_path / "grown", None).run(None).state_dict()
+    assert all(whole[name].equal(found[name]) for name in whole)
+    assert [line["phase"] for line in logged(tmp_path / "grown")] == [0, 0, 1]
+    with pytest.raises(TrainError, match="only by further phases"):
+        prepare_training(SHORT, tmp_path / "grown", None).run(None)
+
+
 def test_a_run_killed_between_checkpoint_and_log_gets_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def kill(path: Path, figures: object) -> None:
         raise Killed

@@ -9,7 +9,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -208,8 +208,11 @@ class Training:
         if state is None:
             align_log(self.folder / "log.jsonl", 0, {})
             return None
-        if state["recipe"] != repr(self.recipe):
-            raise TrainError(f"{path} was written by another recipe; name another folder or remove it")
+        if not self._may_go_on_from(state["recipe"]):
+            raise TrainError(
+                f"{path} was written by another recipe; name another folder, remove it, or change the recipe only by "
+                "further phases"
+            )
         self.stages.load_state_dict(state["stages"])
         averaged.load_state_dict(state["averaged"])
         torch.set_rng_state(state["rng"])
@@ -219,6 +222,12 @@ class Training:
         align_log(self.folder / "log.jsonl", self.done, state["figures"])
         log.info("resumed after epoch %d of %d", self.done, self._epochs)
         return state
+
+    def _may_go_on_from(self, written: str) -> bool:
+        """Whether a checkpoint is of this recipe, or of its first phases: a run may go on with more."""
+        phases = self.recipe.phases
+        begun = (replace(self.recipe, phases=phases[:count]) for count in range(1, len(phases) + 1))
+        return any(written == repr(recipe) for recipe in begun)
 
     def _save(self, averaged: AveragedModel, under_way: _Underway, figures: dict[str, Any]) -> None:
         done = self.done + 1
