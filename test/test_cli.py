@@ -179,17 +179,20 @@ def test_planner_config_is_shown_or_written_once(single_folder: Path, tmp_path: 
         ),
         (("export", "x", "--out", "x", "--size", "96x64"), "--size 96x64 wants --single-graph FILE.onnx"),
         (("export", "x", "--single-graph", "x.onnx", "--size", "96"), "--size wants model or WIDTHxHEIGHT"),
-        (("train", "nowhere.yaml"), "a recipe file was wanted at nowhere.yaml"),
-        (
-            ("train", "config/recipes/single_erfnet_camvid.yaml", "--out", "README.md"),
-            "a folder was wanted at README.md/single_erfnet_camvid",
-        ),
         (("replay", "synthetic:1x2", "--json", "docs"), "a file was wanted at docs, but a folder is there"),
         (("demo", "--out", "README.md"), "a folder was wanted at README.md"),
     ],
 )
 def test_wrong_input_is_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:
     assert sentence in refused(vss(*arguments))
+
+
+def test_training_refuses_what_is_no_recipe_and_what_is_no_folder() -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    assert "a recipe file was wanted at nowhere.yaml" in refused(vss("train", "nowhere.yaml"))
+    done = vss("train", "config/recipes/single_erfnet_camvid.yaml", "--out", "README.md")
+    assert "a folder was wanted at README.md/single_erfnet_camvid" in refused(done)
 
 
 def test_an_even_window_is_refused(lmanet_folder: Path) -> None:

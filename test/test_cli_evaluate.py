@@ -73,6 +73,8 @@ def test_a_report_without_its_libraries_is_refused_before_the_models_are_loaded(
 
 
 def test_what_could_not_be_written_in_the_end_is_refused_before_the_models_are_loaded(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
     (tmp_path / "file").write_text("")
     for option in ("--json", "--html"):
         run = ("evaluate", "no_such_model", "--data", "nowhere", option)

@@ -88,8 +88,7 @@ def test_adds_the_papers_0_63_million_parameters() -> None:
 
 
 def test_adds_6_3_gmac_at_1024x512() -> None:
-    import torch
-
+    torch = pytest.importorskip("torch")
     from test.nets.test_counts import gmac
 
     stages = stages_on_erfnet().eval().to("meta")

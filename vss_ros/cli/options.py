@@ -29,7 +29,7 @@ Window = Annotated[
     int, typer.Option("--memory-window", help="Cells searched around each position; odd, -1 = the card's.")
 ]
 Backend = Annotated[str, typer.Option("--backend", help="auto, onnx, tensorrt or torch.")]
-Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 = all cores.")]
+Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 = the usable cores.")]
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="YAML file as config/segmenter.yaml.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
 Topic = Annotated[str | None, typer.Option("--topic", help="Image topic of a bag; not needed where there is only one.")]

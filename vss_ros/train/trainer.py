@@ -261,7 +261,7 @@ class Training:
 
     def _best(self) -> dict[str, Any] | None:
         best = load_state(self.folder / "best.pt")
-        return best if best and best["recipe"] == repr(self.recipe) else None
+        return best if best and self._may_go_on_from(best["recipe"]) else None
 
     def _given_back(self, averaged: AveragedModel) -> nn.ModuleDict:
         stages, best = _stages(averaged), None
