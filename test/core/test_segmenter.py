@@ -1,6 +1,8 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -95,6 +97,25 @@ def test_a_failed_frame_leaves_memory_and_clock_alone() -> None:
         stream(frame(13, 200))
     result = stream(frame(2, 300))
     assert (label(result), result.reset) == (3, None)
+
+
+def test_a_step_that_fails_after_it_has_remembered_clears_the_past() -> None:
+    stream = segmenter()
+    stream(frame(1, 0))
+    runtime: Any = stream._runtime
+    run = runtime.run
+
+    def fails_late(stage: str, /, **inputs: Any) -> Any:
+        if stage == "decode":
+            raise RuntimeError("engine failed")
+        return run(stage, **inputs)
+
+    runtime.run = fails_late
+    with pytest.raises(RuntimeError, match="engine failed"):
+        stream(frame(7, 100))
+    runtime.run = run
+    results = [stream(frame(2, 200)), stream(frame(3, 300))]
+    assert [(label(r), r.reset) for r in results] == [(2, "step failed"), (5, None)]
 
 
 def test_results_are_the_callers_to_keep() -> None:

@@ -62,3 +62,10 @@ def test_against_the_definition() -> None:
     assert found == pytest.approx((low, miou(one.sum(0)) - miou(other.sum(0)), high))
     low, high = np.percentile(of_mean, (2.5, 97.5))
     assert mean_difference(*shares.tolist(), seed=5) == pytest.approx((low, shares[0].mean() - shares[1].mean(), high))
+
+
+def test_draws_without_a_labelled_frame_say_nothing() -> None:
+    nothing = pairs_of(np.zeros((2, 3), np.int64))
+    one, other = ([*confusions([right] * 3, [10] * 3), *[nothing] * 37] for right in (90, 50))
+    low, difference, high = miou_difference(one, other, 2)
+    assert low == pytest.approx(difference) and high == pytest.approx(difference) and difference > 0

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -154,6 +155,15 @@ def test_a_wide_camera_has_a_wider_global_window(lmanet_folder: Path) -> None:
     assert wide.model.plan == {"memory.window": 2 * (192 // 8) - 1}, "6144 px in the shape of 600x100 are 192x32"
 
 
+def test_a_global_window_that_is_too_large_has_no_row(lmanet_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def tuned(model: Model, changes: dict[str, int]) -> Model:
+        return replace(model, plan=load_settings(values=changes))
+
+    large = load(lmanet_folder, **{"model.input_size": "2048x1024"})
+    names = [c.name for c in contenders_of([large], "window", lambda: SIZE, tuned)]
+    assert names[-1] == "tiny_lmanet, window 41" and "memory.window wants -1..255 cells, got 511" in caplog.text
+
+
 def test_two_models_of_one_name_are_called_by_their_folders(lmanet_folder: Path, tmp_path: Path) -> None:
     """As a retrained model and the shipped one are."""
     again = tmp_path / "again"
@@ -181,6 +191,31 @@ def test_the_floor_does_not_reach_over_a_reset(single_folder: Path) -> None:
     stamps = [*range(0, 400, 100), *range(60_000, 60_700, 100)]
     *_, floor = evaluate(with_truth(*stamps), [Contender("mine", load(single_folder))])
     assert floor["model"] == "truth of the frame before" and floor["miou"] == 1.0 and floor["vc8"] is None
+
+
+@pytest.mark.parametrize("good", [0, 5])
+def test_truth_with_ids_that_are_no_class_is_ignored_from_there_on(good: int, single_folder: Path) -> None:
+    frames = [
+        replace(frame, truth=np.full(SIZE, 1 if number < good else 12, np.uint8))
+        for number, frame in enumerate(with_truth(*range(0, 1000, 100)))
+    ]
+    mine, *floor = evaluate(frames, [Contender("mine", load(single_folder))])
+    assert mine["frames"] == 10 and "got up to 12" in mine["truth_ignored"] and mine["tc"] is not None
+    assert (mine["miou"] is None) == (good == 0) and len(floor) == (good > 0)
+
+
+def test_truth_of_void_alone_makes_no_figures_of_accuracy(single_folder: Path, lmanet_folder: Path) -> None:
+    void = [replace(frame, truth=np.full(SIZE, 255, np.uint8)) for frame in with_truth(*range(0, 1000, 100))]
+    both = [Contender("one", load(single_folder)), Contender("other", load(lmanet_folder))]
+    reports = evaluate(void, both)
+    assert [report["model"] for report in reports] == ["one", "other"] and "miou_over_first" not in reports[1]
+    json.dumps(reports, allow_nan=False)
+
+
+def test_pictures_that_are_all_refused_are_counted(single_folder: Path) -> None:
+    small = [Frame(number, np.zeros((8, 8, 3), np.uint8)) for number in range(3)]
+    (report,) = evaluate(small, [Contender("mine", load(single_folder, **{"model.input_size": "auto"}))])
+    assert report["frames"] == 0 and sum(report["dropped"].values()) == 3
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,15 @@ def test_the_best_epoch_outlives_a_stop_and_is_named_on_the_card(tmp_path: Path)
     assert "best val mIoU" in card.training["chosen_by"] and "optimistic" in card.training["chosen_by"]
 
 
+def test_the_best_epoch_may_be_one_before_the_recipe_grew(tmp_path: Path) -> None:
+    training_of(tmp_path, Validation(0.1, 0.9, 0.2, 0.3)).run(None)
+    more = replace(SINGLE, phases=(*SINGLE.phases, Phase(epochs=1, rate=1e-3, data=STREETS, batch=4)))
+    grown = prepare_training(more, tmp_path, None)
+    grown.measure, grown.measure_every = Validation(0.5), 1
+    grown.run(None)
+    assert grown.done == 5 and grown.epoch_taken == 2
+
+
 def test_best_wants_something_to_choose_by(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match="keep 'best' wants a validation stream"):
         prepare_training(SINGLE, tmp_path, None).run(None)

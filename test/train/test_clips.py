@@ -70,13 +70,13 @@ def test_a_wanted_centre_is_in_the_middle() -> None:
 
 def test_a_phase_may_have_its_own_crop_and_zoom() -> None:
     phase = replace(RECIPE.phases[0], crop=(32, 48), zoom=(0.5, 0.6))
-    images, labels, _ = PhaseClips(replace(RECIPE, phases=(phase,)), phase, None)[0]
+    images, labels, _ = PhaseClips(replace(RECIPE, phases=(phase,)), 0, None)[0]
     assert images.shape == (1, 32, 48, 3) and labels.shape == (32, 48)
 
 
 def test_a_phase_may_move_faster() -> None:
     phase = replace(RECIPE.phases[0], motion=3.0, wear=0.5)
-    moving = PhaseClips(replace(RECIPE, phases=(phase,)), phase, None)._moving
+    moving = PhaseClips(replace(RECIPE, phases=(phase,)), 0, None)._moving
     still = PseudoVideo(moving.size, scale=phase.zoom)
     assert (moving.pan_px, moving.zoom_rate, moving.turn_deg) == pytest.approx(
         (3 * still.pan_px, 3 * still.zoom_rate, 3 * still.turn_deg)

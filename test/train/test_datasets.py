@@ -79,13 +79,13 @@ def test_sources_of_other_classes_are_refused(vspw: Path) -> None:
 
 def test_pictures_are_made_to_move_where_one_is_wanted(vspw: Path) -> None:
     recipe = trained_on("vspw")
-    images, labels, _ = PhaseClips(recipe, recipe.phases[0], vspw)[0]
+    images, labels, _ = PhaseClips(recipe, 0, vspw)[0]
     assert images.shape == (1, 64, 80, 3) and set(np.unique(labels)) <= {SKY, 255}
 
 
 def test_clips_of_videos_are_real_and_share_one_view(vspw: Path) -> None:
     recipe = trained_on("vspw", remembered=2)
-    for images, labels, _ in (PhaseClips(recipe, recipe.phases[0], vspw)[index] for index in range(4)):
+    for images, labels, _ in (PhaseClips(recipe, 0, vspw)[index] for index in range(4)):
         assert 2 <= len(images) <= 3 and labels.shape == (64, 80)
         means = images.float().mean((1, 2, 3)).numpy()
         assert (np.diff(means) > 2).all(), "frames are in order, each brighter than the one before"

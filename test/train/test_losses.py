@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from vss_ros.train.losses import class_weights, segmentation_loss, soft_jaccard_loss  # noqa: E402
+from vss_ros.train.losses import class_weights, cross_entropy, segmentation_loss, soft_jaccard_loss  # noqa: E402
 
 VOID = 255
 
@@ -58,3 +58,11 @@ def test_jaccard_is_added_as_it_is_weighed() -> None:
 
 def test_class_weights_by_hand() -> None:
     assert class_weights([3, 1], 1.02).tolist() == pytest.approx([1 / np.log(1.77), 1 / np.log(1.27)])
+
+
+def test_a_crop_of_void_alone_costs_nothing_and_teaches_nothing() -> None:
+    logits = logits_of(0.8, 0.4).requires_grad_()
+    loss = segmentation_loss(logits, labels_of(VOID, VOID), torch.ones(2), 1.0)
+    loss.backward()
+    assert loss.item() == 0 and logits.grad is not None and not logits.grad.any()
+    assert cross_entropy(logits, labels_of(VOID, 0), torch.ones(2)).item() == pytest.approx(-np.log(0.4), rel=1e-6)

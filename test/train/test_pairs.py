@@ -72,7 +72,7 @@ def test_the_further_apart_the_more_has_moved() -> None:
 
 
 def test_a_phase_of_pairs_gives_batches_with_motion() -> None:
-    clips = PhaseClips(RECIPE, PHASE, None)
+    clips = PhaseClips(RECIPE, 0, None)
     images, labels, motion = next(clips.batches())
     assert motion is not None and motion.dtype == torch.float32
     assert (images.shape, labels.shape, motion.shape) == ((2, 2, 48, 64, 3), (2, 48, 64), (2, 2, 3, 4, 2))

@@ -92,7 +92,7 @@ def test_two_parts_are_the_whole() -> None:
 
 def test_unlabelled_clips_are_others_of_the_same_lengths() -> None:
     roomy = replace(SEMI, input_size=(96, 128))
-    labelled, unlabelled = (PhaseClips(roomy, roomy.phases[0], None, unlabelled=more) for more in (False, True))
+    labelled, unlabelled = (PhaseClips(roomy, 0, None, unlabelled=more) for more in (False, True))
     assert labelled[0][0].shape == unlabelled[0][0].shape and not labelled[0][0].equal(unlabelled[0][0])
 
 

@@ -100,18 +100,28 @@ def test_publishes_a_folder_that_loads(tmp_path: Path) -> None:
 
 
 def test_clips_depend_on_seed_epoch_and_index_alone() -> None:
-    first, second = (PhaseClips(RECIPE, RECIPE.phases[0], None) for _ in range(2))
+    first, second = (PhaseClips(RECIPE, 0, None) for _ in range(2))
     assert torch.equal(first[3][0], second[3][0])
     second.epoch = 1
     assert not torch.equal(first[3][0][-1], second[3][0][-1])
     assert first[4][0].shape == first[7][0].shape, "a batch has clips of one length"
 
 
+def test_equal_phases_have_clips_of_their_own() -> None:
+    twice = replace(RECIPE, phases=(RECIPE.phases[0], RECIPE.phases[0]))
+    first, second = (PhaseClips(twice, number, None)[0][0][-1] for number in range(2))
+    assert not torch.equal(first, second)
+
+
+def of(source: str) -> Recipe:
+    return replace(RECIPE, phases=(replace(RECIPE.phases[0], data=(Data(source, 8),)),))
+
+
 def test_unknown_data_is_refused() -> None:
     with pytest.raises(TrainError, match="a data source is one of camvid, cityscapes, vspw, or 'synthetic' with at"):
-        PhaseClips(RECIPE, replace(RECIPE.phases[0], data=(Data("kitti", 8),)), None)
+        PhaseClips(of("kitti"), 0, None)
     with pytest.raises(TrainError, match="source 'camvid' wants the data folder"):
-        PhaseClips(RECIPE, replace(RECIPE.phases[0], data=(Data("camvid", 8),)), None)
+        PhaseClips(of("camvid"), 0, None)
 
 
 def test_pseudo_video_moves_labels_and_picture_alike() -> None:

@@ -21,7 +21,7 @@ from vss_ros.core.method import Host, KeyframeMethod, Runtime, StepInput, Tempor
 from vss_ros.core.motion import MotionSource
 from vss_ros.core.prepare import Resize, Size, like, nearest, needs_resizing
 from vss_ros.core.scene import Scene
-from vss_ros.core.step import Stepper, spare_slots_of, stepper_of
+from vss_ros.core.step import Stepped, Stepper, spare_slots_of, stepper_of
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +118,7 @@ class StreamSegmenter:
 
         Raises:
             FrameError: the frame cannot be segmented; memory and clock stay as they were, the next frame is welcome.
+                So do they after any other error, or they are cleared before the next frame.
         """
         started = perf_counter()
         size = self.options.input_size or like(frame.size, self.options.model_size, self._host.stride)
@@ -133,7 +134,7 @@ class StreamSegmenter:
 
         if self._stepper is None:
             self._stepper = stepper_of(self._runtime, self._plan, self._memory)
-        stepped = self._stepper(_step_input(image, moved))
+        stepped = self._stepped(self._stepper, _step_input(image, moved))
         labels, confidence = stepped.labels, stepped.confidence
         inferred = perf_counter()
 
@@ -160,6 +161,16 @@ class StreamSegmenter:
             remembered=remembered,
             reset=reset,
         )
+
+    def _stepped(self, stepper: Stepper, x: StepInput) -> Stepped:
+        """The step; one that fails after it has remembered its frame leaves a past that no clock of ours fits."""
+        before = [bank.ages for bank in self._memory.values()]
+        try:
+            return stepper(x)
+        except Exception:
+            if [bank.ages for bank in self._memory.values()] != before:
+                self.reset("step failed")
+            raise
 
     def _moved(self, frame: Frame, image: UInt8Array) -> Moved | None:
         """Keyframe or motion; None for a method that asks for neither."""

@@ -50,8 +50,8 @@ def mean_difference(one: Sequence[float], other: Sequence[float], seed: int = 0)
 
 
 def _interval(difference: Callable[[Counts], float], frames: int, seed: int) -> Interval:
-    drawn = [difference(times) for times in _draws(frames, seed)]
-    low, high = np.percentile(drawn, (2.5, 97.5))
+    # where few frames are labelled, a draw may have none of them, and says nothing
+    low, high = np.nanpercentile([difference(times) for times in _draws(frames, seed)], (2.5, 97.5))
     return float(low), difference(np.ones(frames, np.int64)), float(high)
 
 

@@ -8,6 +8,7 @@ Every frame is segmented by each contender before the next one, so that a busy m
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import numpy as np
 from vss_ros.assemble import Model
 from vss_ros.core.card import ModelCard
 from vss_ros.core.errors import ConfigError, DataError, FrameError
-from vss_ros.core.frame import Frame, Segmentation, UInt8Array
+from vss_ros.core.frame import UNLABELLED, Frame, Segmentation, UInt8Array
 from vss_ros.core.method import KeyframeMethod
 from vss_ros.core.prepare import Size, like
 from vss_ros.core.segmenter import StreamSegmenter
@@ -31,6 +32,8 @@ from vss_ros.evaluate.quantities import FLOOR
 from vss_ros.evaluate.replay import Figures, has_other_classes
 from vss_ros.evaluate.steadiness import DisFlow, Flow, OncePerPair, TemporalConsistency, VideoConsistency
 from vss_ros.runtimes.cost import method_cost
+
+log = logging.getLogger(__name__)
 
 # Keys that every report has, None where they cannot be said.
 _ALWAYS = ("model", "miou", "tc", "vc8", "latency_p50_ms", "gmac", "parameters", "memory_mb")
@@ -87,9 +90,14 @@ def contenders_of(
             own = getattr(model.plan, key, None)
             for value in values:
                 cells = _global_window(model, camera()) if value == GLOBAL else int(value)
-                if own is not None and cells != own:
-                    name = f"{base}, {key} {value}"
-                    found.append(Contender(name, tuned(model, {f"memory.{key}": cells})))
+                if own is None or cells == own:
+                    continue
+                try:
+                    found.append(Contender(f"{base}, {key} {value}", tuned(model, {f"memory.{key}": cells})))
+                except ConfigError as error:
+                    if value != GLOBAL:
+                        raise
+                    log.warning("%s has no row with a global window: %s", base, error)
     names = [contender.name for contender in found]
     if len(set(names)) != len(names):
         raise ConfigError(f"different models were wanted, got {', '.join(names)}; name each one once")
@@ -158,7 +166,7 @@ class Measures:
         """Differences to another contender with their intervals, by key; of what both have over the same frames."""
         classes, (vc, tc), (other_vc, other_tc) = len(self.figures.classes), self._steady(), first._steady()
         found = {}
-        if self.confusions and len(self.confusions) == len(first.confusions):
+        if self.figures.confusion.pixels and len(self.confusions) == len(first.confusions):
             found["miou"] = miou_difference(self.confusions, first.confusions, classes)
         if tc and len(tc) == len(other_tc):
             found["tc"] = miou_difference(tc, other_tc, classes)
@@ -218,8 +226,8 @@ def evaluate(
     floor, size = _Floor(classes, shared), None
     for index, frame in enumerate(_until_broken(source, measures.values())):
         progress()
-        size = frame.size
         results = _segment(frame, streams, index, measures)
+        size = frame.size if results else size
         _agree(results, measures)
         floor.add(frame, any(result.reset for result in results.values()))
         for observer in observers:
@@ -286,12 +294,16 @@ class _Floor:
 
     def add(self, frame: Frame, was_reset: bool) -> None:
         before, self._before = self._before, frame.truth
-        if frame.truth is None or before is None or before.shape != frame.size or was_reset:
+        if frame.truth is None or before is None or before.shape != frame.size or was_reset or self._is_odd(before):
             self._left_out = True
             return
         reset = "gap" if self._left_out else None
         self._measures.add(frame, Segmentation(frame.stamp_ns, before, np.full_like(before, 255), reset=reset))
         self._left_out = False
+
+    def _is_odd(self, labels: UInt8Array) -> bool:
+        """Whether it has ids that are no class: as truth they are ignored, as labels nobody can count them."""
+        return bool(((labels >= len(self._measures.figures.classes)) & (labels != UNLABELLED)).any())
 
     def reports(self) -> list[dict[str, Any]]:
         """Its report; none without truth."""

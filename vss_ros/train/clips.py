@@ -188,13 +188,14 @@ class PhaseClips:
 
     Args:
         recipe: what is trained.
-        phase: one of its phases.
+        number: of the phase.
         root: folder of its data set.
         unlabelled: draw from the phase's unlabelled sources: as many clips, of the same lengths.
     """
 
-    def __init__(self, recipe: Recipe, phase: Phase, root: Path | None, *, unlabelled: bool = False) -> None:
-        self._recipe, self._phase, self._salt = recipe, phase, 2 if unlabelled else 1
+    def __init__(self, recipe: Recipe, number: int, root: Path | None, *, unlabelled: bool = False) -> None:
+        phase = recipe.phases[number]
+        self._phase, self._seeds, self._salt = phase, (recipe.seed, number), 2 if unlabelled else 1
         self._data = phase.unlabelled if unlabelled else phase.data
         focus = 0.0 if unlabelled else phase.focus  # what is in a picture without labels, nobody knows
         self._sources = [open_data(data, root, recipe, phase.remembered + 1, focus) for data in self._data]
@@ -205,7 +206,7 @@ class PhaseClips:
         return self._phase.samples
 
     def __getitem__(self, index: int) -> Item:
-        key = [self._recipe.seed, self._recipe.phases.index(self._phase), self.epoch]
+        key = [*self._seeds, self.epoch]
         batch_rng = np.random.default_rng([*key, index // self._phase.batch])  # a batch has clips of one length
         frames = 1 + (int(batch_rng.integers(1, self._phase.remembered + 1)) if self._phase.remembered else 0)
         rng = np.random.default_rng([*key, index, self._salt])

@@ -23,10 +23,17 @@ def segmentation_loss(logits: Tensor, labels: Tensor, weights: Tensor, jaccard: 
         weights: `(K,)` float32, of the cross entropy.
         jaccard: 0 for the cross entropy alone.
     """
-    loss = F.cross_entropy(logits.float(), labels.long(), weights, ignore_index=UNLABELLED)
+    loss = cross_entropy(logits.float(), labels, weights)
     if jaccard:
         loss = loss + jaccard * soft_jaccard_loss(logits.float(), labels)
     return loss
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over the labelled pixels; 0 where a batch shows none, whose mean would end a run as NaN."""
+    if not (labels != UNLABELLED).any():
+        return logits.sum() * 0
+    return F.cross_entropy(logits, labels.long(), weights, ignore_index=UNLABELLED)
 
 
 def class_weights(pixels: Sequence[int], balance: float) -> Tensor:

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vss_ros.core.frame import UNLABELLED
 from vss_ros.core.method import Host, TemporalMethod
 from vss_ros.nets.layers import tapped
-from vss_ros.train.losses import segmentation_loss
+from vss_ros.train.losses import cross_entropy, segmentation_loss
 from vss_ros.train.unroll import last_frame
 
 Outputs = Mapping[str, Mapping[str, Tensor]]
@@ -97,7 +96,7 @@ class Objective:
         """Of a map of logits the cross entropy; of one vector a picture: which classes does it show."""
         if logits.ndim == 4:
             logits = F.interpolate(logits, size=labels.shape[1:], mode="bilinear", align_corners=False)
-            return F.cross_entropy(logits, labels.long(), self.class_weights, ignore_index=UNLABELLED)
+            return cross_entropy(logits, labels, self.class_weights)
         shown = torch.stack([(labels == label).flatten(1).any(1) for label in range(logits.shape[1])], dim=1)
         return F.binary_cross_entropy_with_logits(logits, shown.float())
 

@@ -29,7 +29,7 @@ from vss_ros.assemble import (
 from vss_ros.core.card import ModelCard
 from vss_ros.core.cpus import usable_cpus
 from vss_ros.core.errors import TrainError
-from vss_ros.core.frame import Frame, Segmentation
+from vss_ros.core.frame import UNLABELLED, Frame, Segmentation
 from vss_ros.core.method import Host, KeyframeMethod, TemporalMethod
 from vss_ros.core.prepare import Size
 from vss_ros.core.segmenter import StreamOptions, StreamSegmenter
@@ -70,7 +70,8 @@ def prepare_training(
 
     Raises:
         CardError: there is no model to start from.
-        TrainError: a phase does not fit the method or the host, or the labels are not those of the data.
+        TrainError: a phase does not fit the method or the host, the labels are not those of the data, or its validation
+            stream has none.
     """
     torch.manual_seed(recipe.seed)
     plan = plan_for(recipe.method, recipe.options)
@@ -90,6 +91,8 @@ def prepare_training(
     measure = None
     if data is not None:
         video = data_set_of(recipe).video(data, "val")
+        if not any(frame.truth is not None and (frame.truth != UNLABELLED).any() for frame in video):
+            raise TrainError(f"labels were wanted in the validation stream, {video.name} has none; check its files")
 
         def measure(averaged: nn.ModuleDict) -> dict[str, float]:
             return {"val_miou": val_miou(plan, host, averaged, video, labels.names, recipe.input_size, device)}
@@ -266,14 +269,14 @@ def measure_exported(folder: Path, data: Path, data_set: DataSet, fit: Fit) -> d
     """
     model, sink = load_model(load_settings(values={"model.name": str(folder)})), _CalibrationSink()
     report = replay(data_set.video(data, "val"), model.stream(), model.card.labels, sinks=[sink]).report()
-    figures = {key: report[key] for key in ("miou", "pixel_accuracy", "churn")}
+    figures = {key: report.get(key) for key in ("miou", "pixel_accuracy", "churn")}
     figures |= {"ece": sink.calibration.error(), "ece_at_temperature_1": fit.ece_before}
     return {
         "data": data_set.about_val,
         "command": f"vss replay DIR/{data.name} --model {model.card.name}",
         **{key: _rounded(figure) for key, figure in figures.items()},
         "calibration": "the temperature was fitted on this very stream; expect a larger error elsewhere",
-        "iou": {name: _rounded(iou) for name, iou in report["iou"].items()},
+        "iou": {name: _rounded(iou) for name, iou in report.get("iou", {}).items()},
     }
 
 

@@ -143,7 +143,7 @@ class Training:
     ) -> _Underway:
         """A phase with its data and a fresh optimiser, or the checkpoint's if it is of this phase."""
         phase = self.recipe.phases[number]
-        clips = PhaseClips(self.recipe, phase, data)
+        clips = PhaseClips(self.recipe, number, data)
         _freeze(self.stages, phase.trains)
         moving = [p for p in self.stages.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(moving, lr=phase.rate, weight_decay=self.recipe.weight_decay)
@@ -157,7 +157,7 @@ class Training:
         objective = Objective(self.plan, self.host, self.stages, weights, phase.jaccard, phase.auxiliary, self.extra)
         under_way = _Underway(number, phase, clips, objective, optimiser, schedule, pace)
         if phase.unlabelled:
-            under_way.unlabelled = PhaseClips(self.recipe, phase, data, unlabelled=True)
+            under_way.unlabelled = PhaseClips(self.recipe, number, data, unlabelled=True)
             under_way.teacher = MeanTeacher(self.plan, self.host, self.stages, _stages(averaged))
         return under_way
 
