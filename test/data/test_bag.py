@@ -10,10 +10,11 @@ from rosbags.typesys import Stores, get_typestore
 
 from test.conftest import SHARED, needs_shared_data
 from test.data.moving import LIVE, encoded, moving
-from vss_ros.core.errors import DataError
+from vss_ros.core.errors import DataError, FrameError
 from vss_ros.data.bag import BagSource
 from vss_ros.data.bag_writer import BagWriter
 from vss_ros.data.messages import array_to_image, ns_to_stamp
+from vss_ros.data.packets import PacketDecoder
 from vss_ros.data.typestore import (
     COMPRESSED_IMAGE,
     COMPRESSED_VIDEO,
@@ -298,6 +299,36 @@ def test_a_video_topic_is_decoded_from_its_first_keyframe_on(tmp_path, kind, beg
             assert np.abs(frame.image.astype(int) - image).mean() < 12
             assert (frame.motion is not None) == motion
     assert np.nanmedian(frames[1].motion[..., 0]) == -8
+
+
+@pytest.mark.parametrize("with_truth", [False, True])
+def test_the_last_pictures_of_a_video_with_b_pictures_come_too(tmp_path, with_truth):
+    images, shown_as = moving(12, 8), [0, 3, 1, 2, 6, 4, 5, 9, 7, 8, 11, 10]
+    packets = encoded(images, preset="veryfast", bf="2", **{"x264-params": "b-adapt=0"})
+    labels = np.arange(12, dtype=np.uint8)[:, None, None] + np.zeros((192, 256), np.uint8)
+    with BagWriter(tmp_path / "bag") as out:
+        for index, (number, packet) in enumerate(zip(shown_as, packets, strict=True)):
+            out.write("/video", COMPRESSED_VIDEO, video_message(COMPRESSED_VIDEO, packet, number), STAMPS[index])
+            if with_truth and index != 9:
+                out.write_labels("/labels_truth", labels[index], STAMPS[index])
+    frames = list(BagSource(tmp_path / "bag"))
+    assert [frame.stamp_ns for frame in frames] == STAMPS
+    known = [None if frame.truth is None else int(frame.truth[0, 0]) for frame in frames]
+    assert known == ([*range(9), None, 10, 11] if with_truth else [None] * 12)
+    for frame, image in zip(frames, images, strict=True):
+        assert np.abs(frame.image.astype(int) - image).mean() < 12
+
+
+def test_damaged_last_pictures_are_counted(tmp_path, monkeypatch):
+    def fail(decoder):
+        raise FrameError("damaged")
+
+    monkeypatch.setattr(PacketDecoder, "rest", fail)
+    with BagWriter(tmp_path / "bag") as out:
+        packet = encoded(moving(1, 8), **LIVE)[0]
+        out.write("/video", COMPRESSED_VIDEO, video_message(COMPRESSED_VIDEO, packet, 0), STAMPS[0])
+    source = BagSource(tmp_path / "bag")
+    assert len(list(source)) == 1 and source.skipped == {"/video damaged message": 1}
 
 
 def test_a_video_of_another_codec_is_left_out(tmp_path):

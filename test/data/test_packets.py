@@ -127,6 +127,27 @@ def test_b_pictures_come_in_the_order_they_are_shown():
     assert all(d.motion is None for d in pictures[1:])
 
 
+def test_pictures_that_b_pictures_hold_back_come_at_the_end():
+    packets = encoded(moving(9, 4), preset="veryfast", bf="2", **{"x264-params": "b-adapt=0"})
+    decoder = PacketDecoder(motion=True)
+    for _ in range(2):
+        count = sum(len(decoder(message(packet, number))) for number, packet in enumerate(packets))
+        rest = decoder.rest()
+        assert (count, len(rest)) == (7, 2) and {d.frame_id for d in rest} == {"cam0"}
+        assert decoder.rest() == [], "nothing comes twice"
+
+
+def test_damage_in_the_last_pictures_is_refused(monkeypatch):
+    def fail(packet):
+        raise ValueError("bits are missing")
+
+    monkeypatch.setattr("vss_ros.data.packets._decoder_of", lambda codec, motion: SimpleNamespace(decode=fail))
+    decoder = PacketDecoder(motion=False)
+    assert decoder.rest() == [] == decoder(message(b"1", 0))
+    with pytest.raises(FrameError, match=r"the last pictures of h264 .*bits are missing"):
+        decoder.rest()
+
+
 def test_a_picture_instead_of_a_skipped_one_has_the_motion_of_both():
     _, first, second, third = decode(encoded(moving(4, 8), **LIVE)).values()
     together = third.instead_of(second.instead_of(first))

@@ -1,5 +1,7 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -74,6 +76,83 @@ def test_a_file_cut_in_its_data_gives_its_frames_then_an_error(tmp_path):
         for _ in source:
             read += 1
     assert 5 < read < 25 and len(source) == 30
+
+
+def encode(path, codec, numbers, *, pix_fmt="yuv420p", options=None):
+    """A file of those pictures at 15 per second; it can be cut off behind its head."""
+    noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), np.uint8)
+    with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
+        stream = container.add_stream(codec, rate=15, options=options or {})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        for number in numbers:
+            image = av.VideoFrame.from_ndarray(noise[number], format="rgb24").reformat(format=pix_fmt)
+            image.pts, image.time_base = number, Fraction(1, 15)
+            container.mux(stream.encode(image))
+        container.mux(stream.encode(None))
+
+
+def copy_from(whole, path, start_s):
+    """As `ffmpeg -ss START -c copy` does: the packets from the keyframe before, hidden by an edit list."""
+    options = {"movflags": "faststart"}
+    with av.open(str(whole)) as given, av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream_from_template(given.streams.video[0])
+        start = round(start_s / given.streams.video[0].time_base)
+        given.seek(start, stream=given.streams.video[0])
+        for packet in given.demux(video=0):
+            if packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts - start, packet.dts - start, stream
+                container.mux(packet)
+
+
+def cut_off(path, share):
+    """The number of frames of a copy that lacks the end, and what is said then."""
+    short = path.with_stem("short")
+    data = path.read_bytes()
+    short.write_bytes(data[: int(len(data) * share)])
+    read = 0
+    with pytest.raises(DataError, match="breaks off after") as caught:
+        for _ in VideoSource(short):
+            read += 1
+    assert f"after {read} of" in str(caught.value)
+    return read
+
+
+def test_pictures_hidden_by_an_edit_list_are_not_missing(tmp_path):
+    encode(tmp_path / "whole.mp4", "libx264", range(30), options={"g": "15"})
+    copy_from(tmp_path / "whole.mp4", tmp_path / "a.mp4", Fraction(4, 3))  # picture 20; the keyframe is picture 15
+    source = VideoSource(tmp_path / "a.mp4")
+    frames, wanted = list(source), list(VideoSource(tmp_path / "whole.mp4"))[20:]
+    assert len(frames) == 10 and source.skipped == {}
+    for frame, other in zip(frames, wanted, strict=True):
+        np.testing.assert_array_equal(frame.image, other.image)
+    assert cut_off(tmp_path / "a.mp4", 0.9) < 10
+
+
+def test_packets_that_an_edit_list_leaves_out_are_not_missing(tmp_path):
+    path = tmp_path / "a.mp4"
+    encode(path, "libx264", range(30), options={"g": "5", "tune": "zerolatency"})
+    data = bytearray(path.read_bytes())
+    at = data.index(b"elst") + 12  # behind version, flags and count: duration in ms of the first entry
+    assert int.from_bytes(data[at : at + 4], "big") == 2000
+    data[at : at + 4] = (1000).to_bytes(4, "big")
+    path.write_bytes(data)
+    assert len(list(VideoSource(path))) == 15
+    assert cut_off(path, 0.4) < 15
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "options"),
+    [("mjpeg", "yuvj420p", {}), ("mpeg4", "yuv420p", {}), ("libx264", "yuv420p", {"tune": "zerolatency"})],
+)
+def test_dropped_frames_of_an_avi_are_not_missing(tmp_path, codec, pix_fmt, options):
+    numbers = [i for i in range(20) if i not in (7, 8, 9)]
+    encode(tmp_path / "a.avi", codec, numbers, pix_fmt=pix_fmt, options=options)
+    source = VideoSource(tmp_path / "a.avi")
+    times = [round(frame.stamp_ns * 15 / 1e9) for frame in source]
+    assert len(source) == 20 and len(times) == 17 and source.skipped == {}
+    if codec != "libx264":  # an AVI has no times; FFmpeg guesses those of H.264
+        assert times == numbers
+    assert cut_off(tmp_path / "a.avi", 0.8) < 17
 
 
 def test_sound_alone_is_no_video(tmp_path):

@@ -103,6 +103,14 @@ def test_only_another_calibration_is_a_change(other, changed):
     assert calibration.newest is second
 
 
+def test_a_camera_that_is_not_calibrated_does_not_change_with_every_message():
+    calibration, unknown = Calibration(), [float("nan")] * 9
+    infos = [camera(), camera(), camera()]
+    for info, k in zip(infos, (unknown, np.full(9, np.nan), camera().k), strict=True):
+        info.k = k
+    assert [calibration.take(info) for info in infos] == [False, False, True]
+
+
 def test_a_camera_info_without_size_is_refused_once_and_the_last_good_one_kept():
     calibration, records = Calibration(), list[logging.LogRecord]()
     handler = logging.Handler()

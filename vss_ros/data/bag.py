@@ -107,7 +107,7 @@ class BagSource:
                 for frame in self._ready(*named, truth, decoder):
                     read, known = read + 1, known + (frame.truth is not None)
                     yield frame
-            for frame in truth.rest():
+            for frame in self._rest(truth, decoder):
                 read, known = read + 1, known + (frame.truth is not None)
                 yield frame
         if self.truth_topic is not None and read and not known:
@@ -138,6 +138,15 @@ class BagSource:
                 yield from truth.labels(stamp_to_ns(message.header.stamp), image_to_labels(message))
         except FrameError as error:
             self._skip(name, message, error)
+
+    def _rest(self, truth: _Truth, decoder: PacketDecoder) -> Iterator[Frame]:
+        """The frames that are left at the end of the bag: those that wait for labels come before the decoder's."""
+        try:
+            for decoded in decoder.rest():
+                yield from truth.image(decoded.frame(self.topic))
+        except FrameError as error:
+            self._skip(self.topic, None, error)
+        yield from truth.rest()
 
     def _frames(self, message: Any, decoder: PacketDecoder) -> Iterator[Frame]:
         if not is_packet(message):

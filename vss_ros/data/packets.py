@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -76,7 +77,7 @@ class PacketDecoder:
 
     def __init__(self, *, motion: bool) -> None:
         self._wants_motion = motion
-        self._codec = ""
+        self._codec = self._frame_id = ""
         self._decoder: Any = None
         self._begin()
 
@@ -95,7 +96,7 @@ class PacketDecoder:
         if codec != self._codec:
             self._decoder, self._codec = _decoder_of(codec, self._wants_motion), codec
             self._begin()
-        stamp_ns, frame_id = _origin(message)
+        stamp_ns, self._frame_id = _origin(message)
         if self._is_gap(int(getattr(message, "pts", stamp_ns))):
             self._motion.lost()
         try:
@@ -107,7 +108,28 @@ class PacketDecoder:
             raise FrameError(
                 f"a whole packet of {codec} was wanted, got {len(message.data)} bytes: {error}; send a keyframe"
             ) from error
-        return [decoded for picture in pictures if (decoded := self._decoded(picture, frame_id)) is not None]
+        return self._all_decoded(pictures)
+
+    def rest(self) -> list[DecodedPicture]:
+        """The pictures that are left at the end of the stream, as with B pictures; a message after it begins anew.
+
+        Raises:
+            FrameError: they are damaged.
+        """
+        if self._decoder is None:
+            return []
+        decoder, self._decoder = self._decoder, None
+        codec, self._codec = self._codec, ""
+        try:
+            pictures = decoder.decode(None)
+        except Exception as error:  # as in __call__
+            raise FrameError(
+                f"the last pictures of {codec} were wanted whole, but they are damaged: {error}; record them again"
+            ) from error
+        return self._all_decoded(pictures)
+
+    def _all_decoded(self, pictures: Sequence[Any]) -> list[DecodedPicture]:
+        return [decoded for picture in pictures if (decoded := self._decoded(picture)) is not None]
 
     def _begin(self) -> None:
         self._motion = CodecMotion()
@@ -116,7 +138,7 @@ class PacketDecoder:
         self._steps: deque[int] = deque(maxlen=_STEPS)
         self._before_ns: int | None = None
 
-    def _decoded(self, picture: Any, frame_id: str) -> DecodedPicture | None:
+    def _decoded(self, picture: Any) -> DecodedPicture | None:
         self._began = self._began or bool(picture.key_frame)
         if not self._began:
             return None
@@ -124,8 +146,8 @@ class PacketDecoder:
         stamp_ns, before_ns = int(picture.pts), self._before_ns
         self._before_ns = stamp_ns
         if field is None:
-            return DecodedPicture(stamp_ns, frame_id, picture)
-        return DecodedPicture(stamp_ns, frame_id, picture, field.motion, before_ns)
+            return DecodedPicture(stamp_ns, self._frame_id, picture)
+        return DecodedPicture(stamp_ns, self._frame_id, picture, field.motion, before_ns)
 
     def _is_gap(self, count: int) -> bool:
         """Whether a packet is missing before the one of this stamp or number."""

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -59,8 +59,8 @@ class VideoSource:
             stream.thread_type = "AUTO"
             stream.codec_context.options = EXPORT if self._motion else {}
             rate = stream.average_rate or Fraction(25)
-            before_ns, find = None, CodecMotion()
-            for picture in self._pictures(container, stream, find):
+            before_ns, find, packets = None, CodecMotion(), _Packets()
+            for picture in self._pictures(container, stream, find, packets):
                 shown_s = picture.pts * picture.time_base if picture.pts is not None else read / rate
                 image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
                 frame = Frame(round(shown_s * 1_000_000_000), image, stream=self.name, frame_id="camera")
@@ -68,17 +68,19 @@ class VideoSource:
                 yield frame if field is None else replace(frame, motion=field.motion, motion_since_ns=before_ns)
                 before_ns = frame.stamp_ns
                 read += 1
-        if read + sum(self.skipped.values()) < self._declared or not read:
+            known = read + sum(self.skipped.values()) + packets.hidden
+            is_short = known < self._declared and not packets.are_all(container, stream)
+        if is_short or not read:
             raise DataError(
                 f"{self.path} was wanted whole, but it breaks off after {read} of {self._count} frames; "
                 "use the frames read so far, or copy the file again"
             )
 
-    def _pictures(self, container: Any, stream: Any, motion: CodecMotion) -> Iterator[Any]:
-        packets = container.demux(stream)
+    def _pictures(self, container: Any, stream: Any, motion: CodecMotion, packets: _Packets) -> Iterator[Any]:
+        demuxed = container.demux(stream)
         while True:
             try:
-                packet = next(packets, None)
+                packet = next(demuxed, None)
             except FFmpegError:
                 return
             if packet is None:
@@ -89,6 +91,7 @@ class VideoSource:
                 self.skipped["damaged packet"] = self.skipped.get("damaged packet", 0) + 1
                 motion.lost()
                 continue
+            packets.take(packet)
             yield from pictures
 
     def _open(self) -> Any:
@@ -102,6 +105,42 @@ class VideoSource:
             container.close()
             raise DataError(f"{self.path} was wanted with a video stream, but has none")
         return container
+
+
+@dataclass(slots=True)
+class _Packets:
+    """How far the decoded packets of a file reach; times in ticks of its stream.
+
+    A whole file may have fewer pictures than it declares. An MP4 that was trimmed without encoding it anew hides
+    pictures by its edit list, or does not even read their packets. An AVI counts an empty chunk for a dropped picture.
+    """
+
+    hidden: int = 0  # decoded for the sake of others, never shown
+    _hidden_time: int = 0
+    _start: int | None = None
+    _end: int = 0
+    _last_duration: int = 0
+
+    def take(self, packet: Any) -> None:
+        """One more decoded packet, in the order of the file."""
+        # the packet in which a file is cut off is corrupt; the one that flushes the decoder has no time
+        if packet.dts is None or packet.is_corrupt:
+            return
+        duration = packet.duration or 0
+        if packet.is_discard:
+            self.hidden += 1
+            self._hidden_time += duration
+        self._start = packet.dts if self._start is None else self._start
+        self._end, self._last_duration = packet.dts + duration, duration
+
+    def are_all(self, container: Any, stream: Any) -> bool:
+        """Whether they fill the time that the file is to last."""
+        # FFmpeg shortens the duration of an AVI that is cut off; each declared frame of an AVI lasts one tick
+        wanted = stream.frames if container.format.name == "avi" else stream.duration
+        if self._start is None or wanted is None:
+            return False
+        # an edit list may begin or end within a picture
+        return self._end - self._start - self._hidden_time + self._last_duration / 2 >= wanted
 
 
 class VideoWriter:

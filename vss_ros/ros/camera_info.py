@@ -48,7 +48,8 @@ class Calibration:
                 )
                 self._refused = True
             return False
-        key = (int(info.width), int(info.height), *map(float, info.k))
+        # bytes, because the NaN of a camera that is not calibrated equals no other
+        key = int(info.width), int(info.height), np.asarray(info.k, np.float64).tobytes()
         changed = self._key not in (None, key)
         self.newest, self._key = info, key
         return changed
