@@ -187,6 +187,25 @@ def test_wrong_input_is_one_sentence(arguments: tuple[str, ...], sentence: str) 
     assert sentence in refused(vss(*arguments))
 
 
+@pytest.mark.parametrize("name", ["[old]", "[/x]", ":warning:"])
+def test_a_path_is_told_as_it_is(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from vss_ros.cli import main
+    from vss_ros.cli.options import say
+
+    path = tmp_path / name / "run.json"
+    with pytest.raises(SystemExit):
+        main(["compare", str(path), str(path)])
+    say(f"written to {path}")
+    told = capsys.readouterr()
+    assert f"error: figures of a run were wanted at {path}: " in told.err and told.out == f"written to {path}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_figures_that_cannot_be_written_are_shown(single_folder: Path) -> None:
+    done = vss("replay", "synthetic:1x2", "--model", single_folder, "--json", "/dev/full")
+    assert "figures were to be written to /dev/full: " in refused(done) and "frames per second" in done.stdout
+
+
 def test_training_refuses_what_is_no_recipe_and_what_is_no_folder() -> None:
     pytest.importorskip("torch")
     pytest.importorskip("onnx")

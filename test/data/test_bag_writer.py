@@ -1,5 +1,7 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
+import resource
+
 import numpy as np
 import pytest
 import yaml
@@ -108,3 +110,27 @@ def test_an_exception_leaves_a_whole_bag(tmp_path):
         out.write_image("/image", np.zeros((4, 4, 3), np.uint8), 1)
         raise KeyboardInterrupt
     assert [frame.stamp_ns for frame in BagSource(tmp_path / "bag")] == [1]
+
+
+@pytest.fixture
+def fill_the_disk():
+    """Call it, and no file can grow beyond 100 bytes for the rest of the test."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_full_disk_at_the_end_is_one_sentence(tmp_path, storage, fill_the_disk):
+    said = r"bag cannot be finished: .*; check the space left on the disk"
+    with pytest.raises(DataError, match=said), BagWriter(tmp_path / "bag", storage=storage) as out:
+        out.write_image("/image", np.zeros((4, 4, 3), np.uint8), 1)
+        fill_the_disk()
+
+
+def test_a_full_disk_does_not_hide_what_ended_the_block(tmp_path, fill_the_disk, caplog):
+    with pytest.raises(KeyboardInterrupt), BagWriter(tmp_path / "bag") as out:
+        out.write_image("/image", np.zeros((4, 4, 3), np.uint8), 1)
+        fill_the_disk()
+        raise KeyboardInterrupt
+    assert "bag cannot be finished: " in caplog.text

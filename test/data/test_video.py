@@ -1,5 +1,6 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
+import resource
 from fractions import Fraction
 
 import av
@@ -204,3 +205,14 @@ def test_a_real_clip():
     frames = list(source)
     assert len(frames) == len(source) == 38 and frames[0].size == (720, 1280)
     assert frames[1].stamp_ns - frames[0].stamp_ns == 40_000_000
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        said = r"a\.mp4 cannot be (finished|written on): .*; check the space left on the disk"
+        with pytest.raises(DataError, match=said), VideoWriter(tmp_path / "a.mp4") as out:
+            out.write(np.zeros((32, 48, 3), np.uint8))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -83,6 +83,27 @@ def test_a_source_that_breaks_at_once_is_an_error() -> None:
     assert kept.closed == 1
 
 
+class Unfinished(Kept):
+    def close(self) -> None:
+        raise DataError("the disk is full")
+
+
+def test_a_sink_that_cannot_be_finished_costs_neither_figures_nor_the_other_sinks() -> None:
+    kept = Kept()
+    figures = replay([frame(1, 0)], segmenter(), CLASSES, sinks=[kept, Unfinished(), kept])
+    assert figures.frames == 1 and figures.report()["broken"] == "the disk is full" and kept.closed == 2
+
+
+def test_a_sink_that_cannot_be_finished_does_not_hide_what_came_before() -> None:
+    def ended(by: BaseException) -> Iterator[Frame]:
+        yield frame(1, 0)
+        raise by
+
+    assert "ends here" in str(replay(ended(DataError("ends here")), segmenter(), CLASSES, sinks=[Unfinished()]).broken)
+    with pytest.raises(KeyboardInterrupt):
+        replay(ended(KeyboardInterrupt()), segmenter(), CLASSES, sinks=[Unfinished()])
+
+
 def test_no_frames_is_a_report_too() -> None:
     report = replay([], segmenter(), CLASSES).report()
     assert report["frames"] == 0 and report["fps"] == 0 and report["churn"] is None and "miou" not in report

@@ -112,6 +112,14 @@ def test_a_log_is_brought_to_its_checkpoint(tmp_path: Path) -> None:
     assert [line["epoch"] for line in logged(tmp_path)] == [0]
 
 
+@pytest.mark.parametrize("torn", ['{"epo', '{"epoch": 1}', ""])
+def test_a_line_that_a_full_disk_tore_is_written_whole(tmp_path: Path, torn: str) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"epoch": 0}\n' + torn)
+    align_log(path, 2, {"epoch": 1})
+    assert path.read_text() == '{"epoch": 0}\n{"epoch": 1}\n'
+
+
 def test_a_phase_that_trains_all_follows_one_that_does_not(tmp_path: Path) -> None:
     first = Phase(epochs=1, rate=1e-3, data=STREETS, remembered=1, batch=4, trains=MEMORY)
     training = prepare_training(replace(SHORT, phases=(first, replace(first, trains=()))), tmp_path, None)

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from vss_ros import __version__
 from vss_ros.cli import engines, evaluation, robot, shelf, streams
@@ -35,7 +36,8 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         app(args, standalone_mode=True)
     except VssError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        told = Text.assemble(("error:", "bold red"), f" {error}")  # as it is: a path may look like markup
+        Console(stderr=True).print(told, highlight=False, soft_wrap=True)
         raise SystemExit(1) from error
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from vss_ros.cli.options import DEFAULT_MODEL, JsonFile, SettingsFile, app, out, write_json
+from vss_ros.cli.options import DEFAULT_MODEL, JsonFile, SettingsFile, app, out, say, write_json
 from vss_ros.core.config import parse_size
 from vss_ros.core.errors import ConfigError
 from vss_ros.core.prepare import like
@@ -46,9 +46,7 @@ def list_engines(json_file: JsonFile = None) -> None:
         seconds, used = f"{entry.about['build_seconds']:.0f} s", strftime("%Y-%m-%d %H:%M", localtime(entry.used))
         table.add_row(*map(escape, (*texts, seconds, used)))
     out.print(table if found else "no engines yet")
-    out.print(
-        f"{len(found)} engines, {sum(e.bytes for e in found) / _MEGABYTE:.1f} MB in {cache.folder}", soft_wrap=True
-    )
+    say(f"{len(found)} engines, {sum(e.bytes for e in found) / _MEGABYTE:.1f} MB in {cache.folder}")
     if json_file:
         listed = [{"digest": e.digest, "bytes": e.bytes, "used": e.used, **e.about} for e in found]
         write_json(json_file, {"folder": str(cache.folder), "engines": listed})
@@ -95,10 +93,10 @@ def build_engines(
     plan = plan_of(card, chosen)
     prepare = engine_preparation(card, plan, chosen)
     started = perf_counter()
-    prepared = prepare(picture, lambda step: out.print(f"{step.what} ({step.number} of {step.of})"))
+    prepared = prepare(picture, lambda step: say(f"{step.what} ({step.number} of {step.of})"))
     seconds = perf_counter() - started
     where = f"{card.name}: engines for {picture[1]}x{picture[0]} px"
-    out.print(f"{where} are ready after {seconds:.0f} s: {prepared.says}", soft_wrap=True)
+    say(f"{where} are ready after {seconds:.0f} s: {prepared.says}")
 
 
 @engines.command("clear")
@@ -123,4 +121,4 @@ def clear_engines(
         most = None if megabytes is None else int(megabytes * _MEGABYTE)
         removed = cache.prune(max_age_days=days, max_bytes=most)
     freed = sum(entry.bytes for entry in removed) / _MEGABYTE
-    out.print(f"{len(removed)} engines removed, {freed:.1f} MB freed in {cache.folder}", soft_wrap=True)
+    say(f"{len(removed)} engines removed, {freed:.1f} MB freed in {cache.folder}")

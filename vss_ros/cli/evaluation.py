@@ -22,6 +22,7 @@ from vss_ros.cli.options import (
     load_settings_for,
     out,
     progress,
+    say,
     write_json,
 )
 from vss_ros.core.config import Settings
@@ -138,4 +139,4 @@ def compare(
         write_json(json_file, {"a": str(a), "b": str(b), **found})
     out.print(difference_table(found, f"B, {b}, against A, {a}"))
     if found["differs"]:
-        out.print(f"note: {differs_line(found['differs'])}", markup=False, highlight=False, soft_wrap=True)
+        say(f"note: {differs_line(found['differs'])}")

@@ -21,7 +21,7 @@ from vss_ros.core.config import Settings
 from vss_ros.core.errors import DataError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
-out = Console()
+out = Console(emoji=False)  # a path may hold `:x:`
 
 ModelName = Annotated[str, typer.Option("--model", "-m", help="Name under models/, or path of a model folder.")]
 Slots = Annotated[int, typer.Option("--memory-slots", help="Past frames remembered; -1 = the card's, 0 = off.")]
@@ -109,6 +109,11 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise DataError(f"figures were to be written to {path}: {error}; name another file") from error
+
+
+def say(sentence: str) -> None:
+    """A line as it is, whatever its names and paths look like; rich takes brackets for colours otherwise."""
+    out.print(sentence, markup=False, soft_wrap=True)
 
 
 @contextmanager

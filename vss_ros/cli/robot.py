@@ -22,6 +22,7 @@ from vss_ros.cli.options import (
     app,
     load_settings_for,
     out,
+    say,
     write_json,
 )
 
@@ -82,7 +83,7 @@ def planner_config(
         typer.echo(text, nl=False)  # as it is: rich would wrap lines and read brackets as colours
         return
     write_config(file, text)
-    out.print(f"parameters for {planner} written to {file}", soft_wrap=True)
+    say(f"parameters for {planner} written to {file}")
 
 
 @app.command()

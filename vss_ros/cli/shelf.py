@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vss_ros.cli.options import app, make_folder, out
+from vss_ros.cli.options import app, make_folder, out, say
 from vss_ros.core.config import parse_size
 from vss_ros.core.errors import BackendError, ConfigError
 
@@ -30,6 +30,7 @@ def models(
 
     Example: `vss models lmanet_erfnet_camvid`
     """
+    from rich.markup import escape
     from rich.table import Column, Table
 
     from vss_ros.assemble import load_card, model_folders
@@ -45,7 +46,8 @@ def models(
     for folder in model_folders():
         card = load_card(folder)
         told = (card.summary,) if has_room else ()  # else `vss models NAME` tells it
-        table.add_row(card.name, card.method, card.host.name, _size(card), _reached(card), *told)
+        row = card.name, card.method, card.host.name, _size(card), _reached(card), *told
+        table.add_row(*map(escape, row))
     out.print(table)
 
 
@@ -116,13 +118,13 @@ def train(
             if training.finished:
                 card = publish(training, stages, models_folder / read.name, data)
     except KeyboardInterrupt:
-        out.print(f"stopped; run again to go on from the last whole epoch in {run}", soft_wrap=True)
+        say(f"stopped; run again to go on from the last whole epoch in {run}")
         raise typer.Exit(130) from None
     if not training.finished:  # a half-trained model must not take the place of a trained one
-        out.print(f"time is up; run again to go on from {run}", soft_wrap=True)
+        say(f"time is up; run again to go on from {run}")
         return
     reached = card.results.get("val", {}).get("miou", "not measured")
-    out.print(f"{card.name} written to {card.folder}: {reached} mIoU on val", soft_wrap=True)
+    say(f"{card.name} written to {card.folder}: {reached} mIoU on val")
 
 
 @app.command()
@@ -161,13 +163,13 @@ def export(
 
     if golden:
         path = write_golden(load_card(model)).golden_path()
-        out.print(f"{model}: golden frames written to {path}", soft_wrap=True)
+        say(f"{model}: golden frames written to {path}")
     if folder is not None:
         card = export_again(model, folder, weights)
-        out.print(f"{card.name}: {', '.join(card.stages)} written to {folder}, equal to torch within rounding")
+        say(f"{card.name}: {', '.join(card.stages)} written to {folder}, equal to torch within rounding")
     if graph is not None:
         card = export_as_single_graph(model, graph, None if isinstance(picture, str) else picture, weights)
-        out.print(f"{card.name}: the whole step written to {graph}, equal to the stream in torch within rounding")
+        say(f"{card.name}: the whole step written to {graph}, equal to the stream in torch within rounding")
 
 
 def _ask_for_torch(command: str) -> None:

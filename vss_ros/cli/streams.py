@@ -29,9 +29,11 @@ from vss_ros.cli.options import (
     make_folder,
     out,
     progress,
+    say,
     write_json,
 )
 from vss_ros.core.config import Settings
+from vss_ros.core.errors import DataError
 
 
 @app.command()
@@ -54,7 +56,7 @@ def demo(
     drive = SyntheticDrive(seed=seed, frames=frames)
     with progress("rendering the drive", frames) as tick:
         write_bag(bag, drive, compressed=True, progress=tick)
-    out.print(f"drive    {bag}")
+    say(f"drive    {bag}")
     _replay(bag, load_settings_for(model=model), folder, title=f"synthetic drive {seed}", json_file=None)
 
 
@@ -115,7 +117,7 @@ def segment(
         )
     if figures.broken:
         raise figures.broken
-    out.print(f"{figures.frames} frames labelled in {folder}; dropped: {dict(figures.dropped) or 'none'}")
+    say(f"{figures.frames} frames labelled in {folder}; dropped: {dict(figures.dropped) or 'none'}")
 
 
 def _replay(
@@ -158,13 +160,15 @@ def _replay(
         **figures.report(),
     }
     # before anything is printed: a reader such as `head` that has seen enough ends the process
-    if folder is not None:
-        write_json(folder / "report.json", report)
-    if json_file:
-        write_json(json_file, report)
+    for file in (folder and folder / "report.json", json_file):
+        try:
+            if file:
+                write_json(file, report)
+        except DataError as error:  # the figures are shown all the same
+            figures.broken = figures.broken or error
     out.print(figures_table(report, f"{loaded.card.name} on {title}"))
     if folder is not None:
         for what, path in (("labels", labels), ("overlay", video), ("report", folder / "report.json")):
-            out.print(f"{what:<8} {path}", soft_wrap=True)
+            say(f"{what:<8} {path}")
     if figures.broken:
         raise figures.broken

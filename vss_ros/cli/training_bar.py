@@ -25,7 +25,7 @@ class _AboveTheBar(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(self.format(record), highlight=False, markup=False, soft_wrap=True)
+        self._console.print(self.format(record), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 @contextmanager

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,10 +29,13 @@ from vss_ros.data.typestore import (
     rosbags_image_types,
 )
 
+log = logging.getLogger(__name__)
+
 # Version 8 is the newest that Humble reads as well: 9 writes QoS as a list, at which Humble's reader stops.
 _VERSION: Final = 8
 _STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 _FOREVER = QosTime(9223372036, 854775807)
+_REFUSALS = (WriterError, OSError, sqlite3.Error)  # of the library, the disk and the second storage
 
 
 def _qos(durability: QosDurability, depth: int) -> Qos:
@@ -63,7 +68,8 @@ class BagWriter:
         storage: `mcap` or `sqlite3`.
 
     Raises:
-        DataError: the path exists or cannot be created, or the storage is unknown.
+        DataError: the path exists or cannot be created, or the storage is unknown; on leaving the block, the bag cannot
+            be finished.
     """
 
     def __init__(self, path: str | Path, *, storage: str = "mcap") -> None:
@@ -79,14 +85,20 @@ class BagWriter:
     def __enter__(self) -> BagWriter:
         try:
             self._writer.open()
-        except (WriterError, OSError) as error:
+        except _REFUSALS as error:
             raise DataError(f"no bag can be created at {self.path}: {error}; choose another path") from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        try:
+            self._writer.__exit__(None, None, None)  # unlike close() it lets go of the file where that fails
+        except _REFUSALS as refusal:
+            unfinished = f"{self.path} cannot be finished: {refusal}; check the space left on the disk"
+            if kind is None:
+                raise DataError(unfinished) from refusal
+            log.warning("%s", unfinished)  # what ended the block is told by the caller
 
     def write_image(self, topic: str, image: UInt8Array, stamp_ns: int, *, frame_id: str = "camera") -> None:
         """A raw Image: rgb8 of `(H, W, 3)` uint8 RGB, mono8 of `(H, W)` uint8."""
@@ -145,14 +157,14 @@ class BagWriter:
     def write(self, topic: str, type_name: str, message: Any, stamp_ns: int, *, latched: bool = False) -> None:
         """Any message of a type in `ros2_types()`."""
         store = ros2_types()
-        if topic not in self._topics:
-            qos = _LATCHED_QOS if latched else _STREAM_QOS
-            self._topics[topic] = self._writer.add_connection(
-                topic, type_name, typestore=store, offered_qos_profiles=[qos]
-            )
         try:
+            if topic not in self._topics:
+                qos = _LATCHED_QOS if latched else _STREAM_QOS
+                self._topics[topic] = self._writer.add_connection(
+                    topic, type_name, typestore=store, offered_qos_profiles=[qos]
+                )
             self._writer.write(self._topics[topic], stamp_ns, store.serialize_cdr(message, type_name))
-        except (WriterError, OSError) as error:
+        except _REFUSALS as error:
             raise DataError(f"{self.path} cannot be written on: {error}; check the space left on the disk") from error
 
     def _header(self, stamp_ns: int, frame_id: str) -> Any:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +21,8 @@ from av.error import FFmpegError
 from vss_ros.core.errors import DataError
 from vss_ros.core.frame import Frame, UInt8Array
 from vss_ros.data.motion_codec import EXPORT, CodecMotion
+
+log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v")
 
@@ -178,9 +182,15 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._stream is not None:
-            self._container.mux(self._stream.encode(None))
-        self._container.close()
+        try:
+            with closing(self._container):
+                if self._stream is not None:
+                    self._container.mux(self._stream.encode(None))
+        except (FFmpegError, OSError) as refusal:
+            unfinished = f"{self.path} cannot be finished: {refusal}; check the space left on the disk"
+            if kind is None:
+                raise DataError(unfinished) from refusal
+            log.warning("%s", unfinished)  # what ended the block is told by the caller
 
     def write(self, image: UInt8Array) -> None:
         """Adds one `(H, W, 3)` uint8 RGB image; all must have the first one's size."""
@@ -198,4 +208,7 @@ class VideoWriter:
         if height % 2 or width % 2:
             image = np.asarray(cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8)
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        self._container.mux(self._stream.encode(picture))
+        try:
+            self._container.mux(self._stream.encode(picture))
+        except (FFmpegError, OSError) as error:
+            raise DataError(f"{self.path} cannot be written on: {error}; check the space left on the disk") from error

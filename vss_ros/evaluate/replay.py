@@ -9,6 +9,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,16 +112,16 @@ def replay(
         source: frames in order.
         segmenter: of one stream.
         classes: names of the labels.
-        sinks: take every frame with its result; closed at the end, also after an error.
+        sinks: take every frame with its result; all are closed at the end, also after an error.
         real_time: keep the source's pace.
         progress: called for each frame of the source.
 
     Returns:
-        What was counted. Where the source broke after some frames, these are in it and in the sinks, and `broken`
-        says why; it is the caller's to raise.
+        What was counted. Where the source broke after some frames, or a sink could not write or be finished, the frames
+        until then are in it and in the other sinks, and `broken` says why; it is the caller's to raise.
 
     Raises:
-        DataError: the source broke before its first frame, or a sink cannot write.
+        DataError: the source broke before its first frame.
     """
     figures = Figures(classes)
     if has_other_classes(source, classes):
@@ -143,9 +144,20 @@ def replay(
             raise
         figures.broken = error
     finally:
-        for sink in sinks:
-            sink.close()
+        unfinished = _close(sinks)
+    figures.broken = figures.broken or unfinished
     return figures
+
+
+def _close(sinks: Sequence[Sink]) -> DataError | None:
+    """Close every sink, whatever the others do; what one of them refused."""
+    try:
+        with ExitStack() as closing:
+            for sink in sinks:
+                closing.callback(sink.close)
+    except DataError as error:
+        return error
+    return None
 
 
 def has_other_classes(source: Iterable[Frame], classes: Sequence[str]) -> bool:

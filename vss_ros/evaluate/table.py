@@ -25,13 +25,13 @@ _TABLES = {
 
 def figures_table(report: Mapping[str, Any], title: str) -> Table:
     """Speed by part, steadiness and, where truth was present, accuracy by class."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for heading, side in (("", "left"), ("p50", "right"), ("p95", "right"), ("p99", "right")):
         table.add_column(heading, justify=side)  # type: ignore[arg-type]
     if report["frames"]:
         table.add_row("latency, ms", *(f"{report[f'latency_p{p}_ms']:.1f}" for p in (50, 95, 99)))
         for part, figures in report["parts"].items():
-            table.add_row(f"  {part}", *(f"{figures[f'latency_p{p}_ms']:.1f}" for p in (50, 95, 99)))
+            table.add_row(f"  {escape(part)}", *(f"{figures[f'latency_p{p}_ms']:.1f}" for p in (50, 95, 99)))
         table.add_section()
     rows = {
         "frames": report["frames"],
@@ -45,7 +45,7 @@ def figures_table(report: Mapping[str, Any], title: str) -> Table:
         rows |= {"mIoU": _share(report["miou"]), "pixel accuracy": _share(report["pixel_accuracy"])}
         rows |= {f"  IoU {name}": _share(iou) for name, iou in report["iou"].items() if iou is not None}
     for name, value in rows.items():
-        table.add_row(name, str(value))
+        table.add_row(escape(name), escape(str(value)))
     return table
 
 

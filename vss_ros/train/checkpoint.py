@@ -49,18 +49,31 @@ def append_line(path: Path, figures: Mapping[str, Any]) -> None:
 def align_log(path: Path, done: int, last: Mapping[str, Any]) -> None:
     """Bring a log to the `done` epochs of its checkpoint.
 
-    A run that was killed between checkpoint and log lacks its last line; a run that begins anew finds lines of an
-    older one.
+    A run that was killed between checkpoint and log lacks its last line, or has it by half where the disk was full; a
+    run that begins anew finds lines of an older one.
 
     Args:
         path: `log.jsonl`.
         done: epochs that the checkpoint holds.
         last: figures of the last of them.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    if len(lines) == done:
-        return
-    kept = [f"{line}\n" for line in lines[:done]]
-    path.write_text("".join(kept), encoding="utf-8")
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    lines = before.splitlines()
+    if lines and not _is_json(lines[-1]):
+        lines.pop()
+    kept = lines[:done]
     if len(kept) < done:
-        append_line(path, last)
+        kept.append(json.dumps(last))
+    after = "".join(f"{line}\n" for line in kept)
+    if after != before:
+        scratch = path.with_suffix(".tmp")
+        scratch.write_text(after, encoding="utf-8")
+        scratch.replace(path)
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

@@ -308,8 +308,9 @@ class EngineCache:
         return True
 
     def _remove(self, digest: str) -> None:
-        self._sidecar(digest).unlink(missing_ok=True)
-        self._plan(digest).unlink(missing_ok=True)
+        """Remove an engine and what was left of writing it; under its lock, where nobody writes it."""
+        for path in (self._sidecar(digest), self._plan(digest), *self.folder.glob(f"{digest}.*.part")):
+            path.unlink(missing_ok=True)
 
     def _remove_if_free(self, digest: str) -> bool:
         with private_files.locked(self.folder / f"{digest}.lock", wait=False) as free:
@@ -319,9 +320,11 @@ class EngineCache:
             return free
 
     def _sweep(self) -> None:
-        """Remove files of engines that are not complete."""
+        """Remove what was written by half, and files of engines that are not complete."""
+        private_files.sweep(self.folder)
         complete = {entry.digest for entry in self.entries()}
-        found = {path.name.partition(".")[0] for path in self.folder.iterdir() if path.suffix != ".timing"}
+        others = (".timing", ".part")  # a part that is still there has a writer
+        found = {path.name.partition(".")[0] for path in self.folder.iterdir() if path.suffix not in others}
         for digest in found - complete:
             with private_files.locked(self.folder / f"{digest}.lock", wait=False) as free:
                 if free and self._entry(digest) is None:

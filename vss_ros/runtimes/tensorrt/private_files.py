@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from vss_ros.core.errors import BackendError
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_PART = ".part"
 
 
 def make_folder(folder: Path) -> None:
@@ -61,21 +63,31 @@ def read(path: Path) -> bytes | None:
 def write(path: Path, content: bytes) -> None:
     """Put a file in place at once: who reads the name finds the old content, the new one, or no file.
 
+    Of two that write it at once the later one's content stays. What a killed one leaves behind, `sweep` removes.
+
     Raises:
         OSError: it cannot be written; nothing is left behind then.
     """
-    part = path.with_name(f"{path.name}.part")
+    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=_PART, dir=path.parent)  # this writer's alone
+    part = Path(name)
     try:
-        part.unlink(missing_ok=True)  # of a process that was killed here
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX)  # by which `sweep` sees that the writer lives
             file.write(content)
             file.flush()
             os.fsync(file.fileno())  # or a power cut leaves an empty file under the final name
-        part.replace(path)
+            part.replace(path)
     except OSError:
         part.unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed in `write` left in a folder; what is being written stays."""
+    for part in folder.glob(f"*{_PART}"):
+        with locked(part, wait=False) as abandoned:
+            if abandoned:
+                part.unlink(missing_ok=True)
 
 
 @contextmanager
