@@ -23,7 +23,7 @@ from vss_ros.train.unroll import unroll
 
 _RAMP = 0.3  # share of a phase over which the weight grows to 1
 _FIRST = 1 / 3  # share of a phase in which less certain labels will do
-_CERTAIN, _CERTAIN_FIRST = 0.95, 0.90  # probability from which on a label is believed
+CERTAIN, _CERTAIN_FIRST = 0.95, 0.90  # probability from which on a label is believed
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class MeanTeacher:
             images: `(T, B, H, W, 3)` uint8 RGB, oldest first: the weak view.
             done: share of the phase that is over, 0..1.
         """
-        labels = pseudo_labels(self._taught(images), _CERTAIN_FIRST if done < _FIRST else _CERTAIN)
+        labels = pseudo_labels(self._taught(images), _CERTAIN_FIRST if done < _FIRST else CERTAIN)
         images, labels = cut_and_mix(recoloured(images), labels)
         with autocast(images.device.type):
             logits = unroll(self.plan, self.host, self.student, images)
