@@ -1,6 +1,6 @@
 # Copyright 2026 the vss_ros authors
 # SPDX-License-Identifier: Apache-2.0
-import resource
+import re
 from fractions import Fraction
 
 import av
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from test.conftest import SHARED, needs_shared_data
+from test.data.full_disk import said_on_a_full_disk
 from test.data.moving import SIZE, moving
 from vss_ros.core.errors import DataError
 from vss_ros.data.video import VideoSource, VideoWriter
@@ -208,11 +209,17 @@ def test_a_real_clip():
 
 
 def test_a_full_disk_is_one_sentence(tmp_path):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        said = r"a\.mp4 cannot be (finished|written on): .*; check the space left on the disk"
-        with pytest.raises(DataError, match=said), VideoWriter(tmp_path / "a.mp4") as out:
-            out.write(np.zeros((32, 48, 3), np.uint8))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    program = """
+from vss_ros.data.video import VideoWriter
+
+try:
+    with VideoWriter(sys.argv[1]) as out:
+        out.write(np.zeros((32, 48, 3), np.uint8))
+        fill_the_disk()
+except DataError as error:
+    print("error:", error, file=sys.stderr)
+"""
+    said = said_on_a_full_disk(program, tmp_path / "a.mp4")
+    assert re.search(
+        r"^error: .*a\.mp4 cannot be (finished|written on): .*; check the space left on the disk\n$", said
+    ), said
