@@ -23,8 +23,8 @@ from rich.table import Table
 
 from vss_ros.assemble import load_card, loaded_stages, plan_for
 from vss_ros.cli.options import write_json
-from vss_ros.core.frame import UNLABELLED
 from vss_ros.evaluate.machine import machine
+from vss_ros.evaluate.metrics import ConfusionMatrix
 from vss_ros.train.clips import part_of
 from vss_ros.train.datasets import data_set_of
 from vss_ros.train.recipe import load_recipe
@@ -43,20 +43,17 @@ def measure(recipe_file: Path, model: Path, data: Path, every: int) -> Figures:
     set_temperature(stages, 1.0)
     (source,) = recipe.phases[-1].unlabelled
     pictures = part_of(data_set_of(recipe).pictures(data, "train"), source.part, recipe.seed)
-    classes = len(card.labels)
-    counts = np.zeros((3, classes), np.int64)  # true, believed, believed and right
+    confusion = ConfusionMatrix(len(card.labels))
     for index in range(0, len(pictures), every):
         image, truth = pictures[index]
         with torch.inference_mode():
             logits = unroll(plan, card.host, stages, torch.from_numpy(np.ascontiguousarray(image))[None, None])
             believed = pseudo_labels(logits.float(), CERTAIN)[0].numpy()
-        truth = np.asarray(truth)
-        for row, labels in zip(counts, (truth, believed, np.where(believed == truth, truth, UNLABELLED)), strict=True):
-            row += np.bincount(labels[truth != UNLABELLED], minlength=256)[:classes]
-    true, said, right = counts
+        confusion.add(np.asarray(truth), believed)
+    true, said, right = confusion.counts.sum(1), confusion.counts[:, :-1].sum(0), confusion.counts.diagonal()
     rows = [
         {"class": name, "share": t / true.sum(), "believed": s / max(t, 1), "right": r / s if s else None}
-        for name, t, s, r in zip(card.labels, *counts, strict=True)
+        for name, t, s, r in zip(card.labels, true, said, right, strict=True)
     ]
     return {"believed": said.sum() / true.sum(), "right": right.sum() / max(said.sum(), 1), "rows": rows}
 
